@@ -10,7 +10,7 @@ use crate::shell::quote;
 use crate::text::{count, few};
 
 /// The arguments that every suggested command repeats, so that a user can type the command unchanged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Repeated {
     /// The playbook's file.
     pub file: String,
@@ -18,6 +18,8 @@ pub struct Repeated {
     pub arguments: Vec<String>,
     /// Variables with their values.
     pub variables: Vec<(String, String)>,
+    /// The playbook's file was changed since the release began, and the release can be resumed with it.
+    pub file_was_changed: bool,
 }
 
 /// What was seen after a release, as far as it decides what to do next.
@@ -83,7 +85,7 @@ impl<'a> Situation<'a> {
                 } else {
                     "after a fix, finish the rollback"
                 };
-                vec![(what.to_owned(), self.resume(started))]
+                vec![self.resume(started, what)]
             }
             _ => {
                 let names = self.release.in_order().map(|(name, _)| name);
@@ -123,7 +125,7 @@ impl<'a> Situation<'a> {
         let release = self.release;
         let turning = |node: &NodeState| node.goes_back() && node.phase != Phase::RolledBack;
         if !self.is_superseded && release.nodes.values().any(turning) {
-            return ("after a fix, finish the rollback".to_owned(), self.resume(started));
+            return self.resume(started, "after a fix, finish the rollback");
         }
         // `resume` does not update a node that it has rolled back.
         if self.is_superseded || release.nodes.values().any(NodeState::goes_back) {
@@ -142,11 +144,16 @@ impl<'a> Situation<'a> {
             (_, [name]) => format!("after a fix, retry {name} and continue"),
             (_, _) => "after a fix, retry the failed nodes and continue".to_owned(),
         };
-        (what, self.resume(started))
+        self.resume(started, &what)
     }
 
-    fn resume(&self, started: &Started) -> String {
-        self.repeated.command("resume", [started.inputs.release()])
+    fn resume(&self, started: &Started, what: &str) -> (String, String) {
+        let id = started.inputs.release();
+        if self.repeated.file_was_changed {
+            let what = format!("{what} with the changed file");
+            return (what, self.repeated.command("resume", [id, USE_CURRENT]));
+        }
+        (what.to_owned(), self.repeated.command("resume", [id]))
     }
 
     fn can_resume(&self) -> bool {
@@ -236,6 +243,9 @@ fn is_changed(node: &NodeState) -> bool {
 fn named(nodes: &[&str]) -> String {
     if nodes.len() > NODES_TOLD { count(nodes.len(), "node") } else { nodes.join(", ") }
 }
+
+/// The option that selects the playbook's file in place of the playbook in the journal.
+pub const USE_CURRENT: &str = "--use-current";
 
 /// The largest number of suggested commands.
 pub const MOST: usize = 4;
@@ -332,8 +342,7 @@ mod tests {
 
     #[test]
     fn a_journal_from_elsewhere_suggests_no_command_of_its_own() {
-        let repeated =
-            Repeated { file: "it's.yaml".into(), arguments: Vec::new(), variables: Vec::new() };
+        let repeated = Repeated { file: "it's.yaml".into(), ..Repeated::default() };
         let told = |command: &str, id: &str| {
             let mut release = release(&[("a", failed(Step::Health, "late"))]);
             let mut started = serde_json::to_value(&release.started).expect("a start");

@@ -16,7 +16,6 @@ use super::disk::{self, Folding};
 use super::pieces;
 use super::replica::{self, ReplicaId};
 use crate::consul::Client;
-use crate::json::Written;
 use crate::release::{
     CommandKind, Event, EventKind, NodeState, Outcome, Release, RotationState, Started,
 };
@@ -137,7 +136,7 @@ pub async fn later<W: World>(
 /// The last releases whose journals could be read.
 #[derive(Debug, Default)]
 pub struct Recent {
-    /// The newest first, without their playbooks.
+    /// The newest first. Only those that are kept whole have their playbooks.
     pub releases: Vec<Release>,
     /// Problems with unreadable journals.
     pub problems: Vec<String>,
@@ -170,7 +169,7 @@ pub async fn recent<W: World>(
                     || is_new(&CommandKind::is_release)
                     || is_new(&|command| command == CommandKind::Deploy);
                 recent.releases.push(if whole {
-                    without_playbook(past.release)
+                    past.release
                 } else {
                     outline(past.release, nodes)
                 });
@@ -183,14 +182,6 @@ pub async fn recent<W: World>(
         }
     }
     recent
-}
-
-/// Playbooks are large, and none of them is used.
-fn without_playbook(mut release: Release) -> Release {
-    if let Some(started) = &mut release.started {
-        started.playbook = Written::default();
-    }
-    release
 }
 
 /// The outline of an older release: its id, its command, and the states of nodes.

@@ -1,15 +1,16 @@
 //! Which playbook a command follows that continues a release: the one in its journal, or the file as it is now.
 
+use serde::Deserialize;
+
 use super::{Cause, Refusal, Session};
 use crate::journal::history::JournaledRelease;
-use crate::playbook::{Difference, differences};
+use crate::playbook::{Difference, Playbook, differences};
+use crate::release::Started;
+use crate::suggestions::USE_CURRENT;
 use crate::text::{count, harmless};
 
 /// How many keys that differ are shown.
 const SHOWN: usize = 5;
-
-/// The option that selects the file.
-const OPTION: &str = "--use-current";
 
 /// The playbook that a command follows.
 pub(super) struct Chosen {
@@ -19,6 +20,25 @@ pub(super) struct Chosen {
     pub(super) notice: Option<String>,
     /// The session with the journal's playbook, if the file replaces it.
     pub(super) replaced: Option<Session>,
+    /// The journal's playbook is used, although the file was changed and can replace it.
+    pub(super) file_was_changed: bool,
+}
+
+/// Returns whether the playbook's file differs from the journal's playbook, and the release can continue with the
+/// file. `session` has the file.
+pub(super) fn can_replace(session: &Session, started: &Started) -> bool {
+    let Ok(journaled) = started.playbook.value() else { return false };
+    let Ok(journaled) = Playbook::deserialize(&journaled) else { return false };
+    let found = differences(&journaled, &session.loaded.playbook);
+    let is_fixed = found.iter().any(|difference| difference.is_fixed);
+    !found.is_empty() && !is_fixed && following(session, started).is_ok()
+}
+
+/// Returns the session with the file's playbook and the release's variables.
+fn following(session: &Session, started: &Started) -> Result<Session, String> {
+    let current = session.following(session.loaded.playbook.clone(), started)?;
+    current.spec().map_err(|refusal| refusal.reason)?;
+    Ok(current)
 }
 
 /// Chooses the playbook for a `command` that continues a release. `session` has the file.
@@ -35,7 +55,12 @@ pub(super) fn choose(
     let journaled = session.of_release(past)?;
     let found = differences(&journaled.loaded.playbook, &session.loaded.playbook);
     if found.is_empty() {
-        return Ok(Chosen { session: journaled, notice: None, replaced: None });
+        return Ok(Chosen {
+            session: journaled,
+            notice: None,
+            replaced: None,
+            file_was_changed: false,
+        });
     }
     let (file, id) = (session.file.display(), &past.id);
     let fixed = found.iter().find(|difference| difference.is_fixed);
@@ -46,14 +71,17 @@ pub(super) fn choose(
         notice += &if let Some(Difference { key, .. }) = fixed {
             format!("The release cannot continue with the file, because `{key}` differs.")
         } else {
-            let again = session.repeated(false).command(command, [id.as_str(), OPTION]);
+            let again = session.repeated(false).command(command, [id.as_str(), USE_CURRENT]);
             format!("To use the file: {again}")
         };
-        return Ok(Chosen { session: journaled, notice: Some(notice), replaced: None });
+        let started = past.release.started.as_ref();
+        let file_was_changed = started.is_some_and(|started| can_replace(session, started));
+        let notice = Some(notice);
+        return Ok(Chosen { session: journaled, notice, replaced: None, file_was_changed });
     }
     let unusable = |why: String| {
         let problem = format!("release {id} cannot continue with {file}: {why}");
-        let hint = format!("nothing was changed; run it without {OPTION}, or `deploy` again");
+        let hint = format!("nothing was changed; run it without {USE_CURRENT}, or `deploy` again");
         Refusal::new(Cause::Refused, problem).hint(hint)
     };
     if let Some(fixed) = fixed {
@@ -61,10 +89,10 @@ pub(super) fn choose(
     }
     let started = past.release.started.as_ref();
     let started = started.ok_or_else(|| unusable("the release did not start".to_owned()))?;
-    let current = session.following(session.loaded.playbook.clone(), started).map_err(unusable)?;
-    current.spec().map_err(|refusal| unusable(refusal.reason))?;
+    let current = following(session, started).map_err(unusable)?;
     notice += "The file is used from now on.";
-    Ok(Chosen { session: current, notice: Some(notice), replaced: Some(journaled) })
+    let (notice, replaced) = (Some(notice), Some(journaled));
+    Ok(Chosen { session: current, notice, replaced, file_was_changed: false })
 }
 
 /// One line for each key that differs.

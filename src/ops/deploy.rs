@@ -116,7 +116,7 @@ async fn release<W: World, C: Caller>(
         toward: Recorded::new(kept),
         ..session.started(caller.identity(), command(session), fleet.pool(spec))
     };
-    Job { session, connections, lock, spec, yes: request.yes }
+    Job { session, connections, lock, spec, yes: request.yes, file_was_changed: false }
         .begin(caller, Operation::Deploy, started)
         .await
 }

@@ -121,7 +121,7 @@ async fn switch_locked<W: World, C: Caller>(
         nodes: only(spec, names, was_out, taken_out, held),
         ..session.started(caller.identity(), direction.command(), fleet.pool(spec))
     };
-    Job { session, connections, lock, spec, yes: false }
+    Job { session, connections, lock, spec, yes: false, file_was_changed: false }
         .begin(caller, direction.operation(), started)
         .await
 }

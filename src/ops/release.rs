@@ -74,9 +74,16 @@ pub(super) struct Job<'a, W> {
     pub(super) spec: &'a Arc<Spec>,
     /// The operator does not want to be asked for confirmation.
     pub(super) yes: bool,
+    /// The release follows its journal, although the playbook's file was changed and can replace it.
+    pub(super) file_was_changed: bool,
 }
 
 impl<W: World> Job<'_, W> {
+    fn repeated(&self) -> Repeated {
+        let file_was_changed = self.file_was_changed;
+        Repeated { file_was_changed, ..self.session.repeated(self.yes) }
+    }
+
     /// Runs a new release to its end.
     pub(super) async fn begin<C: Caller>(
         &self,
@@ -111,7 +118,7 @@ impl<W: World> Job<'_, W> {
         journal: Journal,
         so_far: Vec<u8>,
     ) -> Result<Ending, Refusal> {
-        let Self { session, connections, lock, spec, yes } = *self;
+        let Self { session, connections, lock, spec, .. } = *self;
         let id = &session.inputs.release;
         let path = journal.path().to_owned();
         let since = match &begin {
@@ -132,7 +139,7 @@ impl<W: World> Job<'_, W> {
             lock: lock.clone(),
             holds: held::holds(session, connections),
             copy,
-            repeated: session.repeated(yes),
+            repeated: self.repeated(),
         };
         let ended = {
             // A live view must leave the terminal before anything else is printed.
@@ -148,7 +155,7 @@ impl<W: World> Job<'_, W> {
         // The lock is released during the inspection, because a cancelled job has little time left.
         let look = Box::pin(last_look(&ended, connections, spec, &stop));
         let ((), fleet) = tokio::join!(lock.release(), look);
-        let (spec, repeated) = (spec.clone(), session.repeated(yes));
+        let (spec, repeated) = (spec.clone(), self.repeated());
         Ok(Ending::Ran(Box::new(Run { ended, spec, journal: path, fleet, repeated })))
     }
 }

@@ -139,7 +139,10 @@ async fn go_on<W: World, C: Caller>(
     let toward = (!unknown.is_empty()).then(|| Recorded::new(session.toward.clone()));
     let resumed = Resumed { actor: caller.identity().actor.clone(), nodes, playbook, held, toward };
     let yes = request.yes;
-    Job { session, connections, lock, spec: &spec, yes }.resume(caller, past, resumed).await
+    let file_was_changed = chosen.file_was_changed;
+    Job { session, connections, lock, spec: &spec, yes, file_was_changed }
+        .resume(caller, past, resumed)
+        .await
 }
 
 /// The unfinished nodes without steps. A restart could not inspect them, so what they run was not known.

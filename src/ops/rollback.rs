@@ -171,7 +171,7 @@ async fn go_back<W: World, C: Caller>(
         ..session.started(caller.identity(), CommandKind::Rollback, fleet.pool(&spec))
     };
     let yes = request.yes;
-    Job { session, connections, lock, spec: &spec, yes }
+    Job { session, connections, lock, spec: &spec, yes, file_was_changed: false }
         .begin(caller, Operation::Deploy, started)
         .await
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Cause, Identity, Refusal, Secrets};
+use super::{Cause, Identity, Refusal, Secrets, current};
 use crate::artifact;
 use crate::diagnostic::Problem;
 use crate::foreign::Recorded;
@@ -111,6 +111,7 @@ impl Session {
             file: self.file.display().to_string(),
             arguments: self.options(yes),
             variables: variables.collect(),
+            file_was_changed: false,
         }
     }
 
@@ -125,7 +126,9 @@ impl Session {
             let fixed = self.loaded.playbook.release_variables();
             variables.retain(|name, _| !fixed.contains(name.as_str()));
         }
-        Repeated { variables: variables.into_iter().collect(), ..self.repeated(false) }
+        let variables = variables.into_iter().collect();
+        let file_was_changed = current::can_replace(self, started);
+        Repeated { variables, file_was_changed, ..self.repeated(false) }
     }
 
     /// Returns the variables that have a value. The operator must fill in the others.

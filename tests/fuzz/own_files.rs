@@ -172,7 +172,7 @@ proptest! {
             }
             let release = Release { started: Some(*started), ..Release::default() };
             let repeated =
-                Repeated { file: "app.yaml".into(), arguments: Vec::new(), variables: Vec::new() };
+                Repeated { file: "app.yaml".into(), ..Repeated::default() };
             for (_, command) in Situation::new(&release, Outcome::Failed, &repeated).commands() {
                 prop_assert!(command.starts_with("rollgate "));
                 prop_assert!(!command.contains([';', '$', '`', '|', '&', '\n']), "{command}");

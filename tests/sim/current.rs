@@ -35,9 +35,22 @@ fn resume_follows_the_journal_and_says_so_unless_the_file_is_wanted() {
     let (notice, asked) = (printed[1].find(hint), printed[1].find("[y/N]"));
     assert!(notice.is_some() && notice < asked, "{}", printed[1]);
     assert!(printed[1].contains("FAILED") && printed[1].contains("sh: not found"), "{text}");
+    let retry = "after a fix, retry node-1 and continue with the changed file  \
+                 rollgate resume app.yaml r1 --use-current\n";
+    assert!(printed[1].contains(retry), "{}", printed[1]);
     assert!(printed[2].contains(DIFFERS) && printed[2].contains("The file is used from now on."));
     assert!(printed[2].contains("DONE"), "{text}");
     assert!(printed[3].contains("Nothing to do"), "{text}");
+}
+
+#[test]
+fn status_suggests_the_changed_file_only_where_the_release_can_continue_with_it() {
+    let text = corrected(failed()).then(Task::Status).end();
+    let command = "rollgate resume app.yaml r1 --use-current\n";
+    assert!(printed(&text)[1].contains(command), "{}", printed(&text)[1]);
+    let text = failed().edit("a node more", |shape| shape.nodes = 4).then(Task::Status).end();
+    let told = printed(&text)[1];
+    assert!(told.contains("rollgate resume app.yaml r1\n"), "{told}");
 }
 
 /// The file of the other machine is not corrected; Consul's replica has the new playbook.
