@@ -126,6 +126,16 @@ impl Facts {
     }
 }
 
+/// Says when a change is confirmed by a `list` that the gateway follows within `interval` without showing its own.
+pub(super) fn unseen(list: &str, interval: Duration) -> Option<String> {
+    (!interval.is_zero()).then(|| {
+        format!(
+            "{list} has not had the node (out) or has had it (in) for {}; to which nodes the gateway routes is not visible",
+            text::duration(interval)
+        )
+    })
+}
+
 /// What a gateway says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GatewayInfo {

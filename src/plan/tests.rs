@@ -440,6 +440,11 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
     );
     for (settings, words) in [
         (
+            json!({ "type": "consul-dns", "server": "10.0.0.5:8600", "record": "app.service.consul", "ttl": "3s" }),
+            "gw-1 (consul-dns, follows a change within 5s): confirmed when app.service.consul at 10.0.0.5:8600 has \
+             not had the node (out) or has had it (in) for 5s; to which nodes the gateway routes is not visible",
+        ),
+        (
             json!({ "type": "consul-passing", "service": "app", "sync_interval": "5s" }),
             "gw-1 (consul-passing, follows a change within 5s): confirmed when Consul's list of passing instances has \
              not had the node (out) or has had it (in) for 5s; to which nodes the gateway routes is not visible",

@@ -64,7 +64,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address;
-use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::driver::{Driver, Facts, Purpose, unseen};
 use crate::gateway::query::{Query, READ_TIMEOUT};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
@@ -175,9 +175,11 @@ impl ConsulDnsDriver {
         let (server, record) = (settings.server.as_str(), settings.record.as_str());
         let ttl = settings.ttl.map_or(Duration::ZERO, |period| period.0);
         let interval = settings.sync_interval.map_or(INTERVAL, |period| period.0);
-        let facts = Facts::following(format!("{record} at {server}"), ttl + interval);
+        let list = format!("{record} at {server}");
+        let confirmed_when = unseen(&list, ttl + interval);
+        let facts = Facts::following(list, ttl + interval);
         Self {
-            facts: Facts { interval, workers: None, ..facts },
+            facts: Facts { interval, workers: None, confirmed_when, ..facts },
             nodes,
             server: server.to_owned(),
             record: record.to_owned(),

@@ -23,13 +23,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::consul::{Instance, passing};
-use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::driver::{Driver, Facts, Purpose, unseen};
 use crate::gateway::query::{Query, first, ok};
 use crate::gateway::settings::{RegistryKind, Settings, SettingsFacts, follows_only, templates};
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
-use crate::text;
 use crate::world::Reply;
 
 /// Consul's list of passing instances, for gateways that follow it and do not show their own list.
@@ -78,25 +77,16 @@ pub(super) struct ConsulPassingDriver {
 impl ConsulPassingDriver {
     pub(super) fn new(settings: &ConsulPassing, nodes: Nodes) -> Self {
         let interval = settings.sync_interval.map_or(Duration::ZERO, |period| period.0);
-        let facts = Facts::following("Consul's list of passing instances", interval);
+        let list = "Consul's list of passing instances";
+        let facts = Facts::following(list, interval);
+        let confirmed_when = unseen(list, interval);
         Self {
             // Consul handles no requests for nodes.
-            facts: Facts { has_requests: false, confirmed_when: confirmed_when(interval), ..facts },
+            facts: Facts { has_requests: false, confirmed_when, ..facts },
             service: settings.service.as_str().to_owned(),
             nodes,
         }
     }
-}
-
-/// A gateway that follows the list later does not show its own.
-fn confirmed_when(interval: Duration) -> Option<String> {
-    let list = "Consul's list of passing instances";
-    (!interval.is_zero()).then(|| {
-        format!(
-            "{list} has not had the node (out) or has had it (in) for {}; to which nodes the gateway routes is not visible",
-            text::duration(interval)
-        )
-    })
 }
 
 impl Driver for ConsulPassingDriver {
