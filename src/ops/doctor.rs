@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::caller::{Wait, unless_stopped};
-use super::look::look;
+use super::look::inspect;
 use super::session::OPEN;
-use super::{Caller, Cause, Connections, Refusal, Session, locking, plan};
+use super::{Caller, Cause, Connections, Refusal, Session, locking};
 use crate::consul::{self, shared_prefix};
 use crate::lock;
 use crate::registry::{Registry, Rights};
@@ -20,9 +20,11 @@ use crate::world::World;
 
 pub use diagnosis::{Diagnosis, Finding, Seen};
 
-/// The name of the wait for what operators share: four requests, one after the other.
-const SHARED: Wait<'_> =
-    Wait { what: "checking Consul and the lock", at_most: consul::PATIENCE.saturating_mul(4) };
+/// The name of the wait. Consul and the lock are four requests, one after the other.
+const ALL: Wait<'_> = Wait {
+    what: "inspecting nodes, registry, gateways and the lock",
+    at_most: consul::PATIENCE.saturating_mul(4),
+};
 
 /// Inspects everything that a release depends on.
 ///
@@ -35,13 +37,14 @@ pub async fn doctor<W: World, C: Caller>(
     caller: &C,
 ) -> Result<Diagnosis, Refusal> {
     let (spec, artifact) = with_artifact(session)?;
-    let fleet = look(session, connections, caller, &spec).await?;
-    let meeting = meet(&connections.world, &connections.consul, &spec);
-    let infos = unless_stopped(caller, plan::GATEWAYS, meeting).await?;
+    let all = async {
+        let inspection = Box::pin(inspect(session, connections, &spec));
+        let meeting = Box::pin(meet(&connections.world, &connections.consul, &spec));
+        tokio::join!(inspection, meeting, Box::pin(shared(session, connections, &spec)))
+    };
+    let (fleet, infos, shared) = unless_stopped(caller, ALL, all).await?;
     let mut diagnosis = Diagnosis { findings: artifact.into_iter().collect() };
     diagnosis.examine(&spec, &fleet, &infos);
-    let shared = shared(session, connections, &spec);
-    let shared = unless_stopped(caller, SHARED, shared).await?;
     diagnosis.findings.extend(shared);
     Ok(diagnosis)
 }

@@ -18,13 +18,19 @@ pub(super) async fn look<W: World, C: Caller>(
     caller: &C,
     spec: &Arc<Spec>,
 ) -> Result<Fleet, Refusal> {
-    let look = async {
-        let survey = survey(&connections.world, &connections.consul, spec, PATIENCE);
-        let holds = held::holds(session, connections);
-        let (mut fleet, held) = tokio::join!(survey, holds.read());
-        history::take_for_out(session, connections, &mut fleet).await;
-        held::add(&mut fleet, held, connections.world.now());
-        fleet
-    };
-    unless_stopped(caller, LOOK, look).await
+    unless_stopped(caller, LOOK, inspect(session, connections, spec)).await
+}
+
+/// The same without a report of the wait.
+pub(super) async fn inspect<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
+    spec: &Arc<Spec>,
+) -> Fleet {
+    let survey = survey(&connections.world, &connections.consul, spec, PATIENCE);
+    let holds = held::holds(session, connections);
+    let (mut fleet, held) = tokio::join!(survey, holds.read());
+    history::take_for_out(session, connections, &mut fleet).await;
+    held::add(&mut fleet, held, connections.world.now());
+    fleet
 }

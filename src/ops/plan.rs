@@ -13,7 +13,7 @@ use crate::survey::{Fleet, PATIENCE, meet, unfit};
 use crate::world::World;
 
 /// The name of the wait during the first queries to gateways.
-pub(super) const GATEWAYS: Wait<'_> = Wait { what: "probing the gateways", at_most: PATIENCE };
+const GATEWAYS: Wait<'_> = Wait { what: "probing the gateways", at_most: PATIENCE };
 
 /// A plan, and its inputs.
 pub(super) struct Planned {
