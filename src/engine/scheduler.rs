@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::playbook::OnFailure;
-use crate::release::{NodeState, Phase, Release};
+use crate::release::{Phase, Release};
 use crate::spec::{NodeSpec, Spec};
 
 /// The next action of a release.
@@ -47,8 +47,7 @@ pub(super) fn next_action(
     };
     let back = if stops { Vec::new() } else { release.next_back(size, turns) };
     let mut update = if failed { Vec::new() } else { release.next_batch(size, &is_dead) };
-    let state = |name: &str| release.nodes.get(name);
-    let is_out = |name: &String| state(name).is_some_and(NodeState::may_be_down);
+    let is_out = |name: &String| release.may_be_out(name);
     let serves = |name: &String| !is_out(name) && !is_dead(name);
     // A node that serves may have to wait for the capacity of the nodes that are out.
     let out_first = back.iter().all(serves) && update.iter().any(is_out);

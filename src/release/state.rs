@@ -282,17 +282,30 @@ impl Release {
         if self.stopping.is_some() {
             return Vec::new();
         }
-        let rank =
-            |name: &str, node: &NodeState| (!node.may_be_down() && !is_dead(name), !node.resumed);
+        let rank = |name: &str, node: &NodeState| {
+            (!self.may_be_out(name) && !is_dead(name), !node.resumed)
+        };
         let mut waiting: Vec<_> = self.in_order().filter(|(_, node)| waits(node)).collect();
         // Resumed nodes finish before new ones begin. New ones may depend on nodes that are out.
         if waiting.iter().any(|(_, node)| node.resumed) {
-            let was_out = |name: &str| self.plan_of(name).is_some_and(|plan| plan.was_out);
-            waiting.retain(|(name, node)| node.resumed || was_out(name));
+            waiting.retain(|(name, node)| node.resumed || self.was_out(name));
         }
         // Nodes that are out or dead cost no capacity, so they are first; then resumed ones.
         waiting.sort_by_key(|(name, node)| rank(name, node));
         waiting.into_iter().take(size).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// Whether a node was out of rotation before the release.
+    fn was_out(&self, name: &str) -> bool {
+        self.plan_of(name).is_some_and(|plan| plan.was_out)
+    }
+
+    /// Returns whether a node is out of rotation, or may be, as far as the release knows.
+    #[must_use]
+    pub fn may_be_out(&self, name: &str) -> bool {
+        let state = self.nodes.get(name);
+        let is_out = state.and_then(|node| node.marked.is_down());
+        state.is_some_and(NodeState::may_be_down) || is_out.unwrap_or_else(|| self.was_out(name))
     }
 
     /// The next nodes to roll back, at most `size`: first those that are rolling back, the ones that are out before

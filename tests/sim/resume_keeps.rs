@@ -122,6 +122,21 @@ fn resume_stages_every_node_that_waits() {
     assert_eq!(ran.ends[1], (Task::Resume, End::Finished(Outcome::Done, 0)));
 }
 
+/// A node that serves fails at `stage`, because its disk is full. While another node is out, it may not leave: the resume
+/// first updates the node that is out.
+#[test]
+fn resume_updates_nodes_that_were_out_before_it_retries_a_serving_node() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.out = vec![2];
+    schedule.faults = vec![(When::At(0), Fault::DiskFull(0))];
+    schedule.after = Some(After::soon(Task::Resume, 0, 0));
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert_eq!(ran.ends[1], (Task::Resume, End::Finished(Outcome::Refused, 3)));
+    // The disk has room again.
+    assert_eq!(ran.ends[2], (Task::Resume, End::Finished(Outcome::Done, 0)));
+}
+
 /// A release is killed while node-2 is out and node-1, which was done and fell, is about to roll back. If node-1 serves
 /// again, it can leave only after node-2 is in rotation; if it does not, it rolls back first.
 #[test]
