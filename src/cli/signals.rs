@@ -13,7 +13,7 @@ use crate::report::print_stderr;
 pub(super) struct Signals(watch::Receiver<StopReason>);
 
 impl Signals {
-    /// Handles SIGINT, SIGTERM and SIGHUP from now on.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on. SIGHUP stays ignored if it is, as under `nohup`.
     ///
     /// # Errors
     ///
@@ -28,11 +28,12 @@ impl Signals {
         let (sender, stop) = watch::channel(StopReason::No);
         let mut interrupt = hear(SignalKind::interrupt())?;
         let mut terminate = hear(SignalKind::terminate())?;
-        let mut hangup = hear(SignalKind::hangup())?;
+        let kept = is_ignored(SignalKind::hangup());
+        let mut hangup = if kept { None } else { Some(hear(SignalKind::hangup())?) };
         tokio::spawn(async move {
-            let (name, _) = next(&mut interrupt, &mut terminate, &mut hangup).await;
+            let (name, _) = next(&mut interrupt, &mut terminate, hangup.as_mut()).await;
             let _ = sender.send(StopReason::Requested(name));
-            let (name, code) = next(&mut interrupt, &mut terminate, &mut hangup).await;
+            let (name, code) = next(&mut interrupt, &mut terminate, hangup.as_mut()).await;
             echo::restore();
             print_stderr(&format!(
                 "{name} again: exiting now; the journal is complete, see `rollgate status`\n"
@@ -56,15 +57,41 @@ pub(super) fn outlive_file_limit() {
     let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
 }
 
+/// Whether the calling process has set this signal to be ignored. Only Linux shows it.
+fn is_ignored(signal: SignalKind) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return false };
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal.as_raw_value() - 1) & 1 == 1)
+}
+
 async fn next(
     interrupt: &mut Signal,
     terminate: &mut Signal,
-    hangup: &mut Signal,
+    hangup: Option<&mut Signal>,
 ) -> (&'static str, i32) {
+    let hung_up = async {
+        match hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         _ = interrupt.recv() => ("SIGINT", 130),
         _ = terminate.recv() => ("SIGTERM", 143),
-        _ = hangup.recv() => ("SIGHUP", 143),
+        _ = hung_up => ("SIGHUP", 143),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every Rust program ignores SIGPIPE.
+    #[test]
+    fn ignored_signal_is_recognised() {
+        assert!(is_ignored(SignalKind::pipe()));
+        assert!(!is_ignored(SignalKind::terminate()));
     }
 }

@@ -1,7 +1,8 @@
 //! A signal in every step of a release: the pool is safe within five seconds, and no process is left.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rollgate_lab::LabConfig;
@@ -26,7 +27,16 @@ struct Interrupted {
 }
 
 fn interrupt_at(bench: &Bench, version: &str, step: &str, signals: &[&str]) -> Interrupted {
-    let mut command = bench.lab.command(&rollgate());
+    interrupt(bench.lab.command(&rollgate()), bench, version, step, signals)
+}
+
+fn interrupt(
+    mut command: Command,
+    bench: &Bench,
+    version: &str,
+    step: &str,
+    signals: &[&str],
+) -> Interrupted {
     let version = format!("version={version}");
     command.args(["deploy", bench.file(), "--var", &version, "--yes", "--output", "jsonl"]);
     let mut child = command
@@ -46,8 +56,7 @@ fn interrupt_at(bench: &Bench, version: &str, step: &str, signals: &[&str]) -> I
             sent = Some(Instant::now());
             for signal in signals {
                 let pid = child.id().to_string();
-                let status =
-                    std::process::Command::new("kill").args([signal, pid.as_str()]).status();
+                let status = Command::new("kill").args([signal, pid.as_str()]).status();
                 assert!(status.expect("kill runs").success());
             }
         }
@@ -164,4 +173,20 @@ fn second_signal_exits_at_once_with_a_complete_journal() {
     assert!(status.stdout().contains("node-1"), "{}", status.stdout());
     bench.assert_nothing_left();
     bench.deploy("2").exits(0);
+}
+
+#[test]
+fn release_under_nohup_goes_on_when_its_terminal_is_closed() {
+    let bench = Bench::with(LabConfig::new(2, vec![quick(1)]), slow);
+    let under_nohup = |version, signals: &[&str]| {
+        let mut command = bench.lab.command(Path::new("nohup"));
+        command.arg(rollgate());
+        interrupt(command, &bench, version, "stop", signals)
+    };
+    let ended = under_nohup("2", &["-HUP"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ended = under_nohup("3", &["-HUP", "-TERM"]);
+    assert_eq!(ended.code, Some(10), "{}", ended.stderr);
+    let stopping = ended.events.iter().find(|event| event["type"] == "release.stopping");
+    assert_eq!(stopping.map(|event| &event["data"]["reason"]), Some(&"SIGTERM".into()));
 }
