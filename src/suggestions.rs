@@ -48,6 +48,8 @@ pub struct Situation<'a> {
     pub outcome: Outcome,
     /// Whether a later release has changed some of its nodes. Such a release cannot be resumed.
     pub is_superseded: bool,
+    /// Those nodes.
+    pub changed_later: &'a [&'a str],
     /// What was seen after it, if there was an inspection.
     pub seen: Option<&'a dyn Inspection>,
     /// Nodes that are out of rotation for other reasons, and serve.
@@ -60,7 +62,8 @@ impl<'a> Situation<'a> {
     /// The situation after the end of a release, before anything was inspected.
     #[must_use]
     pub fn new(release: &'a Release, outcome: Outcome, repeated: &'a Repeated) -> Self {
-        Self { release, outcome, is_superseded: false, seen: None, also_out: &[], repeated }
+        let (is_superseded, changed_later) = (false, &[][..]);
+        Self { release, outcome, is_superseded, changed_later, seen: None, also_out: &[], repeated }
     }
 
     /// Returns each suggested command with its purpose, at most [`MOST`].
@@ -102,9 +105,11 @@ impl<'a> Situation<'a> {
     }
 
     fn after_deploy(&self, started: &Started) -> Vec<(String, String)> {
-        let done = |node: &NodeState| node.phase == Phase::Done;
-        let stuck = self.nodes(|name, node| self.is_stuck(name, node));
-        let changed = self.nodes(|name, node| done(node) || self.is_stuck(name, node));
+        let is_last = |name: &str| !self.changed_later.contains(&name);
+        let stuck = self.nodes(|name, node| is_last(name) && self.is_stuck(name, node));
+        let is_done = |node: &NodeState| node.phase == Phase::Done;
+        let changed =
+            self.nodes(|name, node| is_last(name) && (is_done(node) || self.is_stuck(name, node)));
         let mut commands = Vec::new();
         if self.outcome == Outcome::Stopped {
             commands.push(self.continuation(started));
@@ -193,7 +198,7 @@ impl<'a> Situation<'a> {
             "what they ran before".to_owned()
         };
         // Without names, the command takes every node that the release has changed.
-        let others = self.nodes(|name, node| is_changed(node) && !nodes.contains(&name));
+        let others = self.nodes(|name, node| node.is_changed() && !nodes.contains(&name));
         let is_back = |name: &&str| {
             let node = self.release.nodes.get(*name);
             node.is_some_and(|node| node.rotation_state() == RotationState::PutBack)
@@ -232,11 +237,6 @@ pub fn node_in(nodes: &[&str], repeated: &Repeated) -> Option<(String, String)> 
     let what = if nodes.len() > 1 { what.replace("it is", "they are") } else { what };
     let command = repeated.command("node in", nodes.iter().copied());
     (!nodes.is_empty()).then_some((what, command))
-}
-
-/// Returns whether a release has changed a node.
-fn is_changed(node: &NodeState) -> bool {
-    node.is_stopped() || node.rotation_state() != RotationState::Untouched
 }
 
 /// Names a few nodes, and counts many.

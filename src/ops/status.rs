@@ -135,6 +135,16 @@ impl Status {
         (is_left && !is_whole(deploy)).then_some((deploy, started))
     }
 
+    /// Returns the nodes that releases after this one have changed.
+    fn changed_after(&self, release: &Release) -> Vec<&str> {
+        let releases = self.history.releases.iter();
+        let later = releases.take_while(|later| !std::ptr::eq(*later, release)).filter(|later| {
+            later.started.as_ref().is_some_and(|started| started.command.is_release())
+        });
+        let nodes = later.flat_map(Release::in_order);
+        nodes.filter(|(_, node)| node.is_changed()).map(|(name, _)| name).collect()
+    }
+
     /// Returns the state as a monitoring system sees it.
     #[must_use]
     pub fn level(&self, spec: &Spec) -> Level {
@@ -183,7 +193,10 @@ impl Status {
             let repeated = session.repeated_of(started);
             let situation = Situation::new(release, outcome, &repeated);
             let (seen, also_out): (Option<&dyn Inspection>, _) = (Some(&look), &also_out[..]);
-            Situation { is_superseded, seen, also_out, ..situation }.commands()
+            let changed_later =
+                if is_superseded { self.changed_after(release) } else { Vec::new() };
+            let changed_later = &changed_later[..];
+            Situation { is_superseded, changed_later, seen, also_out, ..situation }.commands()
         };
         let by_hand = self.last().filter(|(_, started)| started.command.is_by_hand());
         let mut next = by_hand.map_or_else(Vec::new, |last| commands(last, false));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::mark::Mark;
 use crate::node::Survey;
 use crate::playbook::Playbook;
-use crate::release::{PlannedAction, Release, RestorePoint, RotationState, Started};
+use crate::release::{NodeState, PlannedAction, Release, RestorePoint, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 use crate::text::{self, count};
@@ -216,10 +216,7 @@ pub fn restore_points(
     let only: BTreeSet<_> = only.iter().map(String::as_str).collect();
     let touched = |name: &&str| {
         let node = release.nodes.get(*name);
-        let changed = node.is_some_and(|node| {
-            node.is_stopped() || node.rotation_state() != RotationState::Untouched
-        });
-        changed && (only.is_empty() || only.contains(name))
+        node.is_some_and(NodeState::is_changed) && (only.is_empty() || only.contains(name))
     };
     let wanted: Vec<_> = release.in_order().map(|(name, _)| name).filter(touched).collect();
     let before = release.started.as_ref().map(|started| &started.before);

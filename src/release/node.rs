@@ -174,6 +174,12 @@ impl NodeState {
         self.stopped != Stopped::No
     }
 
+    /// Returns whether the release has changed the node, or may have.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.is_stopped() || self.rotation_state() != RotationState::Untouched
+    }
+
     /// Returns whether it is left out because it is held.
     #[must_use]
     pub fn is_held(&self) -> bool {

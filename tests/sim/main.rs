@@ -44,6 +44,7 @@ mod store;
 mod story;
 #[expect(dead_code, reason = "other test crates use the rest")]
 mod suggested;
+mod suggestions;
 mod two_registries;
 mod typed;
 mod world;
