@@ -13,6 +13,7 @@ use crate::operator::{Operator, Task};
 use crate::schedule::{Kill, Meanwhile, Schedule};
 use crate::screen::Screen;
 use crate::sim::{Shared, Sim};
+use crate::suggested::Suggested;
 use crate::typed::Typed;
 
 /// Longer than any release of a schedule may take.
@@ -34,6 +35,8 @@ pub(crate) enum End {
     Refused(Vec<String>),
     /// Somebody else has the lock.
     Locked,
+    /// It was typed wrongly.
+    Invalid(String),
     /// There was nothing to do.
     Nothing,
     /// It has shown something and changed nothing.
@@ -111,6 +114,9 @@ pub(crate) struct Attempt {
     pub(crate) events: String,
     /// What its operator saw, where a history is kept.
     pub(crate) screen: String,
+    /// The commands that it suggested at its end.
+    pub(crate) next: Vec<Suggested>,
+    pub(crate) began_at: u64,
     pub(crate) durable: u64,
     pub(crate) ended_at: u64,
     /// Those who did something at the same time.
@@ -196,7 +202,8 @@ impl Place<'_> {
         };
         let (durable, events) = (ear.durable, ear.events.take().unwrap_or_default());
         let screen = ear.screen.as_ref().map(Screen::text).unwrap_or_default();
-        Attempt { act, end, ended, events, screen, durable, ended_at, others }
+        let (next, began_at) = (ear.next, since);
+        Attempt { act, end, ended, events, screen, next, began_at, durable, ended_at, others }
     }
 
     fn operator(self, act: Act, since: u64) -> (Arc<Sim>, Operator) {
@@ -262,8 +269,9 @@ impl Place<'_> {
         };
         let (durable, ended_at) = (ear.durable, sim.clock());
         let screen = ear.screen.as_ref().map(Screen::text).unwrap_or_default();
-        let (events, others) = (String::new(), Vec::new());
-        Some(Attempt { act: rival, end, ended, events, screen, durable, ended_at, others })
+        let (events, others, next, began_at) = (String::new(), Vec::new(), ear.next, at);
+        let act = rival;
+        Some(Attempt { act, end, ended, events, screen, next, began_at, durable, ended_at, others })
     }
 }
 

@@ -12,6 +12,7 @@ use rollgate::release::{Event, EventKind};
 
 use crate::screen::Screen;
 use crate::sim::Sim;
+use crate::suggested::Suggested;
 
 /// Hears of events.
 pub(crate) struct Ear {
@@ -21,6 +22,8 @@ pub(crate) struct Ear {
     /// How many events were written down.
     pub(crate) durable: u64,
     kill_after: Option<u64>,
+    /// The commands that were suggested at the end.
+    pub(crate) next: Vec<Suggested>,
     /// What the operator sees, where a history is kept.
     pub(crate) screen: Option<Screen>,
 }
@@ -31,7 +34,7 @@ struct Killed;
 impl Ear {
     pub(crate) fn new(sim: &Arc<Sim>, history: bool, kill_after: Option<u64>) -> Self {
         let (events, screen) = (history.then(String::new), history.then(Screen::new));
-        Self { sim: sim.clone(), events, durable: 0, kill_after, screen }
+        Self { sim: sim.clone(), events, durable: 0, kill_after, next: Vec::new(), screen }
     }
 
     /// Shows a text to the operator.
@@ -54,8 +57,14 @@ impl Sink for Ear {
             return;
         }
         self.durable += 1;
-        if let EventKind::ReleaseStarted(started) = &event.fact {
-            self.sim.look(|state| state.new_release(started.to.as_deref()));
+        match &event.fact {
+            EventKind::ReleaseStarted(started) => {
+                self.sim.look(|state| state.new_release(&event.release, started));
+            }
+            EventKind::ReleaseResumed(_) => {
+                self.sim.look(|state| state.same_release(&event.release));
+            }
+            _ => {}
         }
         let operator = self.sim.operator;
         let line = || {

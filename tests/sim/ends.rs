@@ -5,10 +5,10 @@ use std::path::Path;
 use rollgate::engine::RunResult;
 use rollgate::journal;
 use rollgate::mark::Mark;
-use rollgate::release::{Phase, Release};
+use rollgate::release::{CommandKind, Phase, Release, Started};
 
 use crate::attempt::{End, FOREVER, finished};
-use crate::invariants::{NOTICED, Rule};
+use crate::invariants::{Earlier, NOTICED, Rule};
 use crate::node::{Deeds, Taken};
 use crate::process::{Cause, Phase::Starting, Process};
 use crate::schedule::Schedule;
@@ -29,15 +29,37 @@ const NEW: &str = "2";
 
 impl State {
     /// A new release begins; it finds what earlier ones did to the nodes.
-    pub(crate) fn new_release(&mut self, to: Option<&str>) {
-        let target = self.watch.versioned.then(|| to.map(str::to_owned)).flatten();
-        self.watch.undoes = target.as_ref().is_some_and(|target| target.contains(OLD));
+    pub(crate) fn new_release(&mut self, id: &str, started: &Started) {
+        let before = std::mem::replace(&mut self.watch.release, id.to_owned());
+        let command = std::mem::replace(&mut self.watch.command, started.command);
+        if !started.command.is_by_hand() {
+            self.watch.earlier = None;
+        } else if self.watch.earlier.is_none() {
+            let deeds = self.nodes.iter().map(|node| node.deeds.clone()).collect();
+            let (target, undoes) = (self.watch.target.clone(), self.watch.undoes);
+            self.watch.earlier = Some(Earlier { release: before, deeds, target, undoes, command });
+        }
+        let target = self.watch.versioned.then(|| started.to.clone()).flatten();
+        self.watch.undoes = self.watch.versioned && started.command == CommandKind::Rollback;
         self.watch.target = target;
         let up = self.registry();
         for (node, up) in self.nodes.iter_mut().zip(up) {
             let before = node.process.as_ref().map(|process| process.pid);
             let ran = (up && node.serves()).then(|| node.current.clone());
             node.deeds = Deeds { before, ran, ..Deeds::default() };
+        }
+    }
+
+    /// A release goes on; its journal tells what it did itself, not what was done by hand meanwhile.
+    pub(crate) fn same_release(&mut self, id: &str) {
+        id.clone_into(&mut self.watch.release);
+        let Some(earlier) = self.watch.earlier.take_if(|earlier| earlier.release == id) else {
+            return;
+        };
+        (self.watch.target, self.watch.undoes) = (earlier.target, earlier.undoes);
+        self.watch.command = earlier.command;
+        for (node, deeds) in self.nodes.iter_mut().zip(earlier.deeds) {
+            node.deeds = deeds;
         }
     }
 
@@ -180,7 +202,10 @@ impl State {
     pub(crate) fn check_copy(&mut self, may_cut: bool, well: bool) -> bool {
         let keys = self.consul.store.find(COPIES, true).filter(|(key, _)| !is_past(key));
         let pieces: Vec<_> = keys.map(|(key, pair)| (key.to_owned(), pair.value.clone())).collect();
-        let Some(folder) = pieces.last().and_then(|(key, _)| key.rsplit_once('/')) else {
+        // What nodes have met belongs to the last release.
+        let of_last = format!("-{}", self.watch.release);
+        let mut folders = pieces.iter().rev().filter_map(|(key, _)| key.rsplit_once('/'));
+        let Some(folder) = folders.find(|(folder, _)| folder.ends_with(&of_last)) else {
             return false;
         };
         let own = pieces.iter().filter(|(key, _)| key.starts_with(folder.0));

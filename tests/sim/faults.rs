@@ -104,6 +104,7 @@ impl State {
     pub(crate) fn strike(&mut self, fault: &Fault) {
         self.note(|| format!("FAULT {fault:?}"));
         let clock = self.clock;
+        self.disturbed_at = Some(clock);
         match fault {
             Fault::Election(lasts) => {
                 self.consul.election_until = clock + lasts;
@@ -214,6 +215,14 @@ impl State {
         self.registry_changed(&key);
     }
 
+    /// The fate of this call alone, if it has one.
+    fn only_once(&mut self, fate: Option<Fate>) -> Fate {
+        if fate.is_some() {
+            self.disturbed_at = Some(self.clock);
+        }
+        fate.unwrap_or(Fate::Plain)
+    }
+
     /// Decides the fate of a call.
     pub(crate) fn fate(&mut self, what: &What) -> Fate {
         let refused = || Fate::NotSent("connection refused".into());
@@ -223,7 +232,8 @@ impl State {
                 if self.clock < node.unreachable_until {
                     return Fate::NotSent("ssh: connect: Connection refused".into());
                 }
-                node.next_commands.pop_front().unwrap_or(Fate::Plain)
+                let fate = node.next_commands.pop_front();
+                self.only_once(fate)
             }
             What::Connect(_) => Fate::Plain,
             What::Http(request) => {
@@ -240,7 +250,8 @@ impl State {
                             &mut self.consul.writes
                         }
                     };
-                    return fates.pop_front().unwrap_or(Fate::Plain);
+                    let fate = fates.pop_front();
+                    return self.only_once(fate);
                 }
                 let name = host.split('/').next().unwrap_or("");
                 let gateway = self.gateways.iter().find(|gateway| gateway.name == name);

@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::Path;
 
 use rollgate::journal;
-use rollgate::release::{NodeState, Phase, Release, RotationState};
+use rollgate::release::{CommandKind, NodeState, Phase, Release, RotationState};
 
 use crate::gateway::says_down;
-use crate::node::{Node, Taken};
+use crate::node::{Deeds, Node, Taken};
 use crate::process::Cause;
 use crate::schedule::{OWN_PREFIX, PREFIX};
 use crate::shape::Shape;
@@ -66,6 +66,8 @@ pub(crate) enum Rule {
     ExitUntrue,
     /// After all faults, one more command completes the release.
     NotResumed,
+    /// A command that rollgate suggests is accepted, and does what its label says.
+    SuggestionUntrue,
     /// An interrupted release ends in the same state as an undisturbed one.
     EndDiffers,
     /// A release that is asked to stop is safe within five seconds.
@@ -91,8 +93,19 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What a release did before nodes were changed by hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Earlier {
+    pub(crate) release: String,
+    /// By node.
+    pub(crate) deeds: Vec<Deeds>,
+    pub(crate) target: Option<String>,
+    pub(crate) undoes: bool,
+    pub(crate) command: CommandKind,
+}
+
 /// What the invariants know, and the violations that they found.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Watch {
     floor: usize,
     /// The version that is released; `None` where versions cannot be told apart.
@@ -101,6 +114,12 @@ pub(crate) struct Watch {
     pub(crate) versioned: bool,
     /// Whether the last release is a rollback.
     pub(crate) undoes: bool,
+    /// The id of the release that began or was resumed last.
+    pub(crate) release: String,
+    /// Its command.
+    pub(crate) command: CommandKind,
+    /// The release before that one, which was by hand.
+    pub(crate) earlier: Option<Earlier>,
     /// Whether a failed node may roll back.
     turns_back: bool,
     /// How many nodes may fail; `None` is no limit.
@@ -122,6 +141,9 @@ impl Watch {
             target,
             versioned,
             undoes: false,
+            release: String::new(),
+            command: CommandKind::Deploy,
+            earlier: None,
             turns_back: shape.on_failure.starts_with("rollback"),
             max_failures: (shape.on_failure != "continue").then_some(shape.max_failures),
             min_healthy: shape.min_healthy,
@@ -348,7 +370,9 @@ impl State {
         if !told.is_stopped() && node.deeds.touched {
             return Some("told not to be stopped".into());
         }
-        let arrived = matches!(told.phase, Phase::Done | Phase::RolledBack);
+        // `node in` starts no process.
+        let arrived = matches!(told.phase, Phase::Done | Phase::RolledBack)
+            && !self.watch.command.is_by_hand();
         if arrived && node.down_by != Some(Cause::Fault) {
             let process = node.process.as_ref();
             let right = process.is_some_and(|process| {

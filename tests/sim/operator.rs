@@ -29,6 +29,7 @@ use crate::ear::Ear;
 use crate::schedule::Schedule;
 use crate::sim::Sim;
 use crate::site;
+use crate::suggested::Suggested;
 use crate::typed::Typed;
 
 /// A command.
@@ -51,7 +52,7 @@ pub(crate) enum Task {
 /// The result of a command that was not refused.
 enum Shown {
     Ended(Ending),
-    Page(String),
+    Page(String, Vec<Suggested>),
 }
 
 /// A person who runs a command.
@@ -150,14 +151,18 @@ impl Operator {
     /// Runs a command from its beginning to its end.
     pub(crate) async fn work(self, typed: Typed, ear: &mut Ear) -> Result<RunResult, End> {
         match Box::pin(self.run(typed, ear)).await {
-            Ok(Shown::Page(text)) => {
+            Ok(Shown::Page(text, next)) => {
                 ear.print(&text);
+                ear.next = next;
                 Err(End::Shown)
             }
             Ok(Shown::Ended(ending)) => {
                 ear.print(&page::ending(&ending));
                 match ending {
-                    Ending::Ran(run) => Ok(run.ended),
+                    Ending::Ran(run) => {
+                        ear.next = suggestions(run.next());
+                        Ok(run.ended)
+                    }
                     Ending::Nothing(_) => Err(End::Nothing),
                 }
             }
@@ -166,7 +171,8 @@ impl Operator {
                 match refusal.cause {
                     Cause::Locked => Err(End::Locked),
                     Cause::Refused | Cause::Stopped => Err(End::Refused(vec![refusal.reason])),
-                    Cause::Internal | Cause::Invalid => panic!("{}", refusal.reason),
+                    Cause::Invalid => Err(End::Invalid(refusal.reason)),
+                    Cause::Internal => panic!("{}", refusal.reason),
                 }
             }
         }
@@ -219,7 +225,7 @@ impl Operator {
                 node::switch(session, connections, &mut person, &spec, &request).await?
             }
             Task::Plan | Task::Status | Task::Doctor | Task::ShowLock | Task::BreakLock => {
-                return self.look(task, &person).await.map(Shown::Page);
+                return self.look(task, &person).await;
             }
         };
         Ok(Shown::Ended(ending))
@@ -232,9 +238,9 @@ impl Operator {
     }
 
     /// Runs a command that changes nothing on nodes and gateways.
-    async fn look(&self, task: Task, person: &Person<'_>) -> Result<String, Refusal> {
+    async fn look(&self, task: Task, person: &Person<'_>) -> Result<Shown, Refusal> {
         let Self { session, connections, selection, .. } = self;
-        Ok(match task {
+        let text = match task {
             Task::Plan => {
                 let spec = self.spec()?;
                 let (plan, spec) = plan(session, connections, person, &spec, selection).await?;
@@ -254,8 +260,14 @@ impl Operator {
                 let spec = session.spec()?;
                 let status = status(&session, connections, person, &spec).await?;
                 let next = status.next(&session, &spec);
-                page::status(&status, &spec, &next, connections.world.now())
+                let text = page::status(&status, &spec, &next, connections.world.now());
+                return Ok(Shown::Page(text, suggestions(next)));
             }
-        })
+        };
+        Ok(Shown::Page(text, Vec::new()))
     }
+}
+
+fn suggestions(next: Vec<(String, String)>) -> Vec<Suggested> {
+    next.into_iter().map(|(label, command)| Suggested { label, command }).collect()
 }

@@ -185,6 +185,7 @@ impl State {
         self.nodes[at].process = None;
         self.nodes[at].down_by = Some(cause);
         if cause == Cause::Fault {
+            self.disturbed_at = Some(self.clock);
             self.nodes[at].struck_at = Some(self.clock);
             self.nodes[at].died_at.get_or_insert(self.clock);
         }

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::faults::{Fate, Fault, When};
+use crate::follow::Follows;
 use crate::gateway::{Gateway, Kind, Lie};
 use crate::held::KEY;
 use crate::node::Node;
@@ -53,12 +54,15 @@ pub(crate) struct After {
     pub(crate) breaks: bool,
     /// The machine of the last command, which runs without faults.
     pub(crate) last_machine: usize,
+    /// They type what rollgate suggests, in place of `task`.
+    pub(crate) follows: Option<Follows>,
 }
 
 impl After {
     /// A command right after the first one, and the last one on `last_machine`.
     pub(crate) fn soon(task: Task, machine: usize, last_machine: usize) -> Self {
-        Self { delay: 100, task, machine, kill: None, breaks: false, last_machine }
+        let (kill, follows) = (None, None);
+        Self { delay: 100, task, machine, kill, breaks: false, last_machine, follows }
     }
 }
 
@@ -160,6 +164,9 @@ impl Schedule {
         if shape.restarts {
             // There is nothing to roll back.
             after.task = Task::Resume;
+        }
+        if rng.u8(0..5) < 2 {
+            after.follows = Some(Follows { choice: rng.usize(0..12), waits: rng.bool() });
         }
         if rng.u8(0..6) == 0 {
             shape.mix();
@@ -321,6 +328,7 @@ fn after(rng: &mut Rng, shape: &Shape, span: u64) -> After {
         kill,
         breaks: rng.u8(0..6) == 0,
         last_machine: rng.usize(0..2),
+        follows: None,
     }
 }
 

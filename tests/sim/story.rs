@@ -90,7 +90,10 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
     let first = story.first();
     let goes_on = journal::latest(&story.folder(0)).is_some() && first.end != End::Hangs;
     if goes_on && let Some(after) = schedule.after {
-        story.go_on(&first, after);
+        match after.follows {
+            Some(follows) => story.follow(&first, after, follows),
+            None => story.go_on(&first, after),
+        }
     }
     let (ends, clock) = (std::mem::take(&mut story.ends), story.clock);
     let ran = story.look(|state| Ran {
@@ -111,13 +114,13 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
 }
 
 /// A schedule under way.
-struct Story<'a> {
-    schedule: &'a Schedule,
+pub(crate) struct Story<'a> {
+    pub(crate) schedule: &'a Schedule,
     root: &'a Path,
     shared: Shared,
-    clock: u64,
+    pub(crate) clock: u64,
     history: bool,
-    ends: Vec<(Task, End)>,
+    pub(crate) ends: Vec<(Task, End)>,
 }
 
 impl Story<'_> {
@@ -125,7 +128,7 @@ impl Story<'_> {
         self.root.join(format!("machine-{machine}"))
     }
 
-    fn look<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn look<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
         with(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -149,7 +152,7 @@ impl Story<'_> {
     }
 
     /// Runs a command of an operator, lets pending effects arrive, and checks the rules.
-    fn attempt(&mut self, act: Act, settles: u64, tells: bool) -> Attempt {
+    pub(crate) fn attempt(&mut self, act: Act, settles: u64, tells: bool) -> Attempt {
         self.look(State::listen);
         let place = Place { schedule: self.schedule, root: self.root, shared: &self.shared };
         let mut attempt = place.attempt(act, self.clock, self.history);
@@ -161,7 +164,10 @@ impl Story<'_> {
             state.clock.max(attempt.ended_at).max(others.unwrap_or(0))
         });
         self.pass(settles);
-        let path = journal::latest(&self.folder(act.machine));
+        let last = self.look(|state| state.watch.release.clone());
+        let journals = journal::all(&self.folder(act.machine));
+        let path = journals.into_iter().find(|(_, release, _)| *release == last);
+        let path = path.map(|(_, _, path)| path);
         let told = tells && attempt.others.iter().all(|other| other.durable == 0);
         let (ended_at, end) = (attempt.ended_at, attempt.end.clone());
         attempt.end = self.look(|state| {
@@ -234,8 +240,7 @@ impl Story<'_> {
                 self.look(State::forget_release);
             }
         }
-        self.look(State::heal);
-        self.pass(if self.schedule.faults.is_empty() { SETTLES / 3 } else { HEALS });
+        self.repair();
         let undoes = self.look(|state| state.watch.undoes);
         let known = |(task, end): &(Task, End)| {
             *task == Task::Rollback && !matches!(end, End::Refused(_) | End::Nothing)
@@ -284,8 +289,14 @@ impl Story<'_> {
         }
     }
 
+    /// Ends all faults, and lets gateways follow again.
+    pub(crate) fn repair(&mut self) {
+        self.look(State::heal);
+        self.pass(if self.schedule.faults.is_empty() { SETTLES / 3 } else { HEALS });
+    }
+
     /// Whether Consul's replica of the journal is true; it must be, unless Consul was faulty.
-    fn copy_is_true(&mut self) -> bool {
+    pub(crate) fn copy_is_true(&mut self) -> bool {
         let well = self.schedule.consul_is_well();
         let may_cut = self.schedule.shape.on_timeout == "proceed";
         self.look(|state| state.check_copy(may_cut, well))

@@ -15,11 +15,15 @@ pub(crate) struct Suggested {
 /// Reads a command line as a shell and rollgate read it.
 #[track_caller]
 pub(crate) fn parsed(line: &str) -> ArgMatches {
+    try_parsed(line).unwrap_or_else(|error| panic!("{line}\n{error}"))
+}
+
+/// The same for a command line that may be wrong.
+pub(crate) fn try_parsed(line: &str) -> Result<ArgMatches, clap::Error> {
     let script = format!("set -- {line}; printf '%s\\0' \"$@\"");
     let words = Command::new("sh").args(["-c", &script]).output().expect("a shell");
     let words = String::from_utf8(words.stdout).expect("UTF-8");
-    let matches = Cli::command().try_get_matches_from(words.split_terminator('\0'));
-    matches.unwrap_or_else(|error| panic!("{line}\n{error}"))
+    Cli::command().try_get_matches_from(words.split_terminator('\0'))
 }
 
 /// Returns every command that a screen suggests, with its label.

@@ -36,8 +36,12 @@ impl From<Task> for Typed {
 
 impl Typed {
     /// Reads a command line as a shell and rollgate read it.
+    #[track_caller]
     pub(crate) fn read(line: &str) -> Self {
-        let matches = parsed(line);
+        Self::of(line, &parsed(line))
+    }
+
+    fn of(line: &str, matches: &ArgMatches) -> Self {
         let (name, arguments) = matches.subcommand().expect("a command");
         let (name, arguments) = match arguments.subcommand() {
             Some((part, arguments)) => (format!("{name} {part}"), arguments),

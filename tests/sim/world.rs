@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) signals: BTreeSet<u64>,
     /// More signals will come than before.
     pub(crate) signals_changed: Arc<Notify>,
+    /// When a fault last changed something.
+    pub(crate) disturbed_at: Option<u64>,
     /// When the release was asked to stop.
     pub(crate) stopped_at: Option<u64>,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -136,6 +138,7 @@ impl State {
             stop,
             signals: BTreeSet::new(),
             signals_changed: Arc::default(),
+            disturbed_at: None,
             stopped_at: None,
             queue: BTreeMap::new(),
             queued: 0,
@@ -300,6 +303,9 @@ impl State {
     fn arrive(&mut self, id: u64) {
         let Some(mut call) = self.calls.remove(&id) else { return };
         call.arrived = true;
+        if matches!(call.fate, Fate::Late(_)) {
+            self.disturbed_at = Some(self.clock);
+        }
         call.next = u64::MAX;
         let reaction = match &call.what {
             What::Http(request) => self.serve(call.operator, request, call.since),
