@@ -61,7 +61,10 @@ impl State {
         let recent = |at: Option<u64>| at.is_some_and(|at| clock - at < AFTERMATH);
         // Without the fault, a node that was dead when it was last taken would be in the list.
         let by_fault = self.nodes.iter().any(|node| {
+            // A node that was empty and out never took requests.
+            let is_new = node.is_empty() && node.was_out;
             let is_dead = node.deeds.taken == Taken::Dead || node.down_by == Some(Cause::Fault);
+            let is_dead = is_dead && !is_new;
             is_dead || recent(node.struck_at)
         });
         let taken = self.nodes.iter().filter(|node| node.deeds.taken == Taken::Serving);

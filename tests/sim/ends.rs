@@ -117,22 +117,26 @@ impl State {
         for (name, told) in &release.nodes {
             let Some(at) = self.nodes.iter().position(|node| node.name == *name) else { continue };
             let node = &self.nodes[at];
-            let by_fault = node.down_by == Some(Cause::Fault) || node.struck_at.is_some();
+            let died = node.down_by == Some(Cause::Fault) && !node.is_empty();
+            let by_fault = died || node.struck_at.is_some();
             let process = node.process.as_ref().filter(|_| node.serves());
             let planned = told.phase != Phase::LeftOut;
             match exit {
                 0 => {
                     let right = by_fault || process.is_some_and(|own| self.is_right(&own.version));
                     let dead = node.died_at.is_some_and(|died| died + NOTICED < ended_at);
-                    if planned && !(registry[at] && right && !dead) {
+                    let is_back = self.watch.undoes && node.is_as_before_install(registry[at]);
+                    if planned && !is_back && !(registry[at] && right && !dead) {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }
                 21 => {
                     let was_out = told.marked == Mark::Unknown && !registry[at];
                     let old = process.is_some_and(|own| own.version == OLD);
+                    let is_back = old && (registry[at] || was_out);
+                    let is_back = is_back || node.is_as_before_install(registry[at]);
                     // A held node keeps the version that it has.
-                    if !told.is_held() && !by_fault && !(old && (registry[at] || was_out)) {
+                    if !told.is_held() && !by_fault && !is_back {
                         untrue.push(format!("{name}: {node:?}"));
                     }
                 }
@@ -177,6 +181,10 @@ impl State {
                 process.is_some_and(|process| kept || mixed || self.is_right(&process.version));
             // A node that was out before stays out, unless the new version is installed on it.
             let as_before = node.was_out && node.deeds.writes == 0 && (mixed || self.watch.undoes);
+            // A first install that was rolled back leaves nothing that could serve.
+            if (mixed || self.watch.undoes) && node.is_as_before_install(registry[at]) {
+                continue;
+            }
             if !right || !(registry[at] || as_before) {
                 wrong.push(format!("{node:?}, registry {}", registry[at]));
                 continue;

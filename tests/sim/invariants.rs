@@ -373,6 +373,10 @@ impl State {
         // `node in` starts no process.
         let arrived = matches!(told.phase, Phase::Done | Phase::RolledBack)
             && !self.watch.command.is_by_hand();
+        let goes_back = told.phase == Phase::RolledBack || self.watch.undoes;
+        if arrived && goes_back && node.is_as_before_install(up) {
+            return None;
+        }
         if arrived && node.down_by != Some(Cause::Fault) {
             let process = node.process.as_ref();
             let right = process.is_some_and(|process| {

@@ -48,7 +48,7 @@ fn has_ended_well(label: &str, task: Task, end: &End) -> bool {
 enum Promise<'a> {
     /// In rotation with this version.
     Runs(&'a str),
-    /// Stopped, and out of rotation.
+    /// Out of rotation, and stopped if the playbook can do that.
     RunsNothing,
     /// In rotation.
     IsUp,
@@ -89,7 +89,7 @@ impl<'a> Label<'a> {
         let runs = node.process.as_ref().map(|process| process.version.as_str());
         match self.promise {
             Promise::Runs(version) => up && runs == Some(version),
-            Promise::RunsNothing => !up && runs.is_none(),
+            Promise::RunsNothing => node.is_as_before_install(up),
             Promise::IsUp => up,
             Promise::Nothing => true,
         }

@@ -67,6 +67,7 @@ pub(crate) struct InFlight {
 }
 
 /// A node.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Node {
     pub(crate) name: String,
@@ -94,6 +95,10 @@ pub(crate) struct Node {
     pub(crate) ping: Option<u16>,
     /// Its replies do not have the version.
     pub(crate) names_no_version: bool,
+    /// Nothing was installed on it before the first release.
+    pub(crate) was_empty: bool,
+    /// The playbook cannot stop its service.
+    pub(crate) keeps_running: bool,
     /// Out of rotation before the first release.
     pub(crate) was_out: bool,
     /// When another writer last marked it up.
@@ -136,6 +141,7 @@ impl Node {
     /// Nothing was ever installed on it.
     pub(crate) fn empty(&mut self) {
         (self.process, self.deeds) = (None, Deeds::default());
+        self.was_empty = true;
         self.current.clear();
         self.releases.clear();
         // Requests to it are lost like those to a node that has crashed.
@@ -144,6 +150,18 @@ impl Node {
 
     pub(crate) fn serves(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.phase == Phase::Ready)
+    }
+
+    /// Whether nothing was installed on it so far. Then it is no fault that it does not serve.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.was_empty && self.current.is_empty()
+    }
+
+    /// Whether it is as the rollback of a first install leaves it: out of rotation, and stopped if the playbook can do
+    /// that. A reboot may start the service.
+    pub(crate) fn is_as_before_install(&self, up: bool) -> bool {
+        let stays = self.keeps_running || self.booted.is_some();
+        self.was_empty && !up && (self.process.is_none() || stays)
     }
 
     pub(crate) fn ticks(&self, clock: u64) -> u64 {

@@ -159,8 +159,12 @@ impl Schedule {
         let mut after = after(&mut rng, &shape, span);
         let bad = bad(&mut rng, &shape);
         let mut shape = shape;
+        if shape.artifact && rng.u8(0..6) == 0 {
+            shape.install_first(&mut rng);
+        }
         shape.held = shape.out.iter().copied().filter(|_| rng.bool()).collect();
-        shape.restarts = rng.u8(0..8) == 0;
+        // A restart leaves an empty node as it is.
+        shape.restarts = rng.u8(0..8) == 0 && shape.empty.is_empty();
         if shape.restarts {
             // There is nothing to roll back.
             after.task = Task::Resume;
@@ -226,6 +230,7 @@ impl Schedule {
             node.keeps = shape.restarts.then(|| node.current.clone());
             // A node with the new release also has the old one.
             node.releases.insert(old);
+            node.keeps_running = !shape.has_stop();
             if shape.empty.contains(&number) {
                 node.empty();
             }

@@ -92,6 +92,11 @@ impl Shape {
         self.again = Again::Restart;
     }
 
+    /// The playbook has a command that stops the service.
+    pub(crate) fn has_stop(&self) -> bool {
+        matches!(self.again, Again::StopStart)
+    }
+
     /// Three nodes behind two gateways, updated one after the other.
     pub(crate) fn plain() -> Self {
         let gateway = |kind| GatewayShape {
@@ -205,6 +210,26 @@ impl Shape {
             slowest: one(rng, &[800, 3_000, 12_000]),
             restarts: false,
         }
+    }
+
+    /// Makes all nodes empty, or some. All are marked up, as nothing serves anyway. Most of some are marked down, and at
+    /// least one other node serves: without it, no node may leave rotation again after it was installed.
+    pub(crate) fn install_first(&mut self, rng: &mut Rng) {
+        let first = rng.usize(0..self.nodes);
+        let is_all = rng.u8(0..3) == 0;
+        let is_empty = |node: &usize| is_all || *node == first || rng.u8(0..3) == 0;
+        self.empty = (0..self.nodes).filter(is_empty).collect();
+        self.done.retain(|node| !self.empty.contains(node));
+        let mut others = (0..self.nodes).filter(|node| !self.empty.contains(node));
+        let Some(serves) = others.next() else { return self.out.clear() };
+        self.out.extend(self.empty.iter().filter(|_| rng.u8(0..4) > 0));
+        self.out.retain(|node| *node != serves);
+        self.out.sort_unstable();
+        self.out.dedup();
+        // One of those that serve may leave rotation.
+        let serving = 1 + others.filter(|node| !self.out.contains(node)).count();
+        self.min_available = self.min_available.min(serving - 1);
+        self.batches = "1".into();
     }
 
     /// Whether some gateways follow the nodes' keys, and others have an API of their own.
