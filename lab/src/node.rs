@@ -38,13 +38,15 @@ pub struct NodeConfig {
     pub disk_mib: Option<u32>,
     /// The release that runs here, when it is not the lab's.
     pub release: Option<Release>,
+    /// Whether no release is installed, so that nothing runs here.
+    pub empty: bool,
     /// The check by which its agent, if it has one, knows the service's health.
     pub check: Check,
 }
 
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { sudo: true, disk_mib: None, release: None, check: Check::default() }
+        Self { sudo: true, disk_mib: None, release: None, empty: false, check: Check::default() }
     }
 }
 
@@ -62,7 +64,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Writes the node's files, with `archive` installed as the running release.
+    /// Writes the node's files, with `archive` installed as the running release unless the node is empty.
     pub(crate) fn prepare(
         nursery: &Nursery,
         lab: &Path,
@@ -91,6 +93,7 @@ impl Node {
             sudo: node.config.sudo,
             client_key: &lab.join("id.pub"),
         };
+        let archive = (!node.config.empty).then_some(archive);
         layout.write(archive).with_context(|| format!("could not lay out {}", node.name))?;
         Ok(node)
     }
@@ -115,7 +118,7 @@ impl Node {
         Ok(())
     }
 
-    /// Returns once sshd answers, and the service too unless its release never does.
+    /// Returns once sshd answers, and the service too unless there is none or its release never does.
     ///
     /// # Errors
     ///
@@ -126,6 +129,9 @@ impl Node {
             self.process.as_mut().context("the node is off")?.require_running()?;
             Ok(TcpStream::connect_timeout(&ssh, Duration::from_secs(1)).ok())
         })?;
+        if self.config.empty {
+            return Ok(());
+        }
         let answers = match self.installed.fault {
             Fault::CrashOnStart | Fault::ReadyThenCrash(_) => return Ok(()),
             Fault::NeverReady => 503,

@@ -12,6 +12,7 @@ mod doctor;
 mod envoy;
 mod failures;
 mod faults;
+mod first_install;
 mod guard;
 mod haproxy;
 mod harness;

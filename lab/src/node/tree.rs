@@ -26,8 +26,8 @@ pub(super) struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Writes all files, with the release in `archive` as the current one.
-    pub(super) fn write(&self, archive: &Path) -> Result<()> {
+    /// Writes all files, with the release in `archive`, if any, as the current one.
+    pub(super) fn write(&self, archive: Option<&Path>) -> Result<()> {
         fs::create_dir_all(self.directory)?;
         self.write_accounts()?;
         self.write_sshd()?;
@@ -88,17 +88,16 @@ impl Layout<'_> {
         put(&self.directory.join("sshd_config"), &settings, 0o644)
     }
 
-    fn write_service(&self, archive: &Path) -> Result<()> {
+    fn write_service(&self, archive: Option<&Path>) -> Result<()> {
         let srv = self.directory.join("srv");
         for home in ["home/root", "home/deploy"] {
             fs::create_dir_all(srv.join(home))?;
         }
         let app = srv.join("app");
-        let release = directory_name(archive)?;
-        let target = app.join("releases").join(&release);
-        fs::create_dir_all(&target)?;
-        tools::run(Command::new("tar").arg("-xzf").arg(archive).arg("--directory").arg(&target))?;
-        symlink(Path::new("/srv/app/releases").join(&release), app.join("current"))?;
+        fs::create_dir(&app)?;
+        if let Some(archive) = archive {
+            install(archive, &app)?;
+        }
         put(&app.join("ctl"), include_str!("ctl.sh"), 0o755)?;
         put(&app.join("address"), &format!("{}\n", self.service), 0o644)?;
         put(&app.join("log"), "", 0o644)?;
@@ -107,6 +106,16 @@ impl Layout<'_> {
         }
         Ok(())
     }
+}
+
+/// Unpacks a release below `app`, and makes it the current one.
+fn install(archive: &Path, app: &Path) -> Result<()> {
+    let release = directory_name(archive)?;
+    let target = app.join("releases").join(&release);
+    fs::create_dir_all(&target)?;
+    tools::run(Command::new("tar").arg("-xzf").arg(archive).arg("--directory").arg(&target))?;
+    symlink(Path::new("/srv/app/releases").join(&release), app.join("current"))?;
+    Ok(())
 }
 
 /// Returns the machine's own lines of an account file, without root and without any `deploy`.
