@@ -77,11 +77,20 @@ impl Bench {
         version: &str,
         step: &str,
     ) -> (Child, impl Iterator<Item = std::io::Result<String>> + use<>) {
+        self.start_with_until(&["--var", &format!("version={version}")], step)
+    }
+
+    /// The same with other options of `deploy`.
+    pub(crate) fn start_with_until(
+        &self,
+        options: &[&str],
+        step: &str,
+    ) -> (Child, impl Iterator<Item = std::io::Result<String>> + use<>) {
         let mut child = self
             .lab
             .command(&rollgate())
             .args(["deploy", self.file(), "--yes", "--output", "jsonl"])
-            .args(["--var", &format!("version={version}")])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -62,13 +62,18 @@ fn goes_on_after_a_kill(steps: &[&str]) {
     }
 }
 
-/// Kills a release of version 2 once its second node is drained; returns its id.
-fn killed_at_the_second_node(bench: &Bench) -> String {
-    let (mut killed, mut events) = bench.start_until("2", "drain");
+/// Kills a release with these options once its second node is drained.
+fn kill_at_the_second_node(bench: &Bench, options: &[&str]) {
+    let (mut killed, mut events) = bench.start_with_until(options, "drain");
     let second = |event: &str| event.contains(r#""node":"node-2","step":"drain""#);
     assert!(events.any(|event| second(&event.expect("a line"))), "node-2 is never drained");
     signal(killed.id(), "-KILL");
     killed.wait().expect("ends");
+}
+
+/// Kills a release of version 2 once its second node is drained; returns its id.
+fn killed_at_the_second_node(bench: &Bench) -> String {
+    kill_at_the_second_node(bench, &["--var", "version=2"]);
     let journals = bench.lab.directory().join(".rollgate/app");
     let folders = std::fs::read_dir(journals).expect("a state folder").flatten();
     let mut folders = folders.filter(|entry| entry.path().join("journal.jsonl").exists());
@@ -91,6 +96,32 @@ fn superseded_release_is_not_resumed() {
     refused.says("is superseded: ").says("(deploy to 3) started later and changed node-");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("3")));
     // Without an id the command means the last release, and that is done.
+    bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
+    bench.assert_nothing_left();
+}
+
+#[test]
+fn killed_restart_resumes_and_restarts_each_node_once() {
+    let bench = Bench::with(LabConfig::new(3, vec![quick(2), quick(1)]), slow);
+    bench.run(&["deploy"], &["--var", "version=2", "--only", "node-2", "--yes"]).exits(0);
+    let pids = || -> Vec<_> {
+        let pid = |node: &rollgate_lab::Node| node.exec("cat /srv/app/pid").expect("runs").stdout;
+        bench.lab.nodes.iter().map(pid).collect()
+    };
+    let load = bench.load();
+    let before = pids();
+    kill_at_the_second_node(&bench, &["--restart"]);
+    let killed = pids();
+    assert_ne!(killed[0], before[0], "node-1 is restarted");
+    assert_eq!(killed[1..], before[1..]);
+    bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");
+    let resumed = pids();
+    assert_eq!(resumed[0], killed[0], "node-1 is not restarted again");
+    assert!((1..3).all(|node| resumed[node] != before[node]), "the others are restarted");
+    let versions: Vec<_> = bench.versions().into_iter().flatten().collect();
+    assert_eq!(versions, ["1", "2", "1"]);
+    assert!((0..3).all(|index| !bench.is_down(index)));
+    bench.assert_unnoticed(load);
     bench.run(&["resume"], &["--yes"]).exits(0).says("Nothing to do");
     bench.assert_nothing_left();
 }
