@@ -57,6 +57,16 @@ fn resume_restarts_nodes_that_the_plan_could_not_inspect() {
     }
 }
 
+/// Only its listener tells the old process of a restart from the new one.
+#[test]
+fn stopped_node_is_started_once_it_can_be_reached_again() {
+    let mut schedule = mixed();
+    let start = judged(&schedule).events_until("EVENT node-1 start: StepStarted");
+    schedule.faults = vec![(When::Event(start), Fault::Unreachable { node: 0, lasts: 10_000 })];
+    let ran = judged(&schedule);
+    assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
+}
+
 /// Seeds with faults, in which operators restart.
 #[test]
 fn random_faults_change_no_version() {

@@ -54,19 +54,16 @@ impl<W: World> NodeWorker<W> {
     ) -> Result<StepOutcome, StepError> {
         // Without an inspection of the listener, only the identity distinguishes the new process.
         let seen = match self.listener().await {
-            // The service is stopped: one lost answer is not a reason to leave it stopped.
-            Err(_) if !self.context.spec.has_identity => self.listener().await,
-            seen => seen,
-        };
-        match seen {
-            Ok(listener) => {
-                self.record(Some(step), EventKind::NodeMarked { listener }).await?;
-            }
-            Err(_) if self.context.spec.has_identity => {}
-            Err(problem) => {
+            Err(_) if self.context.spec.has_identity => None,
+            // The service is stopped: a lost connection is not a reason to leave it stopped.
+            Err(_) => Some(self.inspect_again(step).await.map_err(|problem| {
                 let reason = format!("the node's listener cannot be inspected: {problem}");
-                return Err(StepError::NotBegun(reason));
-            }
+                StepError::NotBegun(reason)
+            })?),
+            Ok(listener) => Some(listener),
+        };
+        if let Some(listener) = seen {
+            self.record(Some(step), EventKind::NodeMarked { listener }).await?;
         }
         match self.command(step, shell).await {
             Err(StepError::Lost(_)) => {}
@@ -87,16 +84,20 @@ impl<W: World> NodeWorker<W> {
 
     /// After a lost connection, reconnects to the node and inspects its listener.
     async fn look_again(&self, step: Step) -> Result<Listener, StepError> {
+        self.inspect_again(step).await.map_err(|problem| {
+            StepError::Lost(format!(
+                "connection lost during `{step}`, and the node cannot be inspected: {problem}"
+            ))
+        })
+    }
+
+    /// Inspects the listener of a node until the connection has had time to return.
+    async fn inspect_again(&self, step: Step) -> Result<Listener, String> {
         let deadline = Instant::now() + LINK_PATIENCE;
         loop {
             match self.listener().await {
                 Ok(listener) => return Ok(listener),
-                Err(problem) if Instant::now() + LINK_PAUSE >= deadline => {
-                    let reason = format!(
-                        "connection lost during `{step}`, and the node cannot be inspected: {problem}"
-                    );
-                    return Err(StepError::Lost(reason));
-                }
+                Err(problem) if Instant::now() + LINK_PAUSE >= deadline => return Err(problem),
                 Err(problem) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.tell(
