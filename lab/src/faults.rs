@@ -3,6 +3,7 @@
 
 mod cell;
 mod cell_result;
+mod kind;
 mod mishap;
 mod observed_node;
 mod page;
@@ -10,8 +11,9 @@ mod report_checks;
 mod run;
 mod step;
 
-pub use cell::Cell;
+pub use cell::{Cell, Row};
 pub use cell_result::CellResult;
+pub use kind::Kind;
 pub use mishap::{Lasts, Mishap, Place, Then};
 pub use observed_node::ObservedNode;
 pub use page::page;

@@ -1,4 +1,4 @@
-//! `lab faults`: runs every fault at every step of a release, and writes the table of results.
+//! `lab faults`: runs every fault at every step of a release, and writes the tables of results.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use rollgate_lab::faults::{Cell, CellResult, Mishap, Step, page, try_cell};
+use rollgate_lab::faults::{Cell, CellResult, page, try_cell};
 
 use crate::rollgate_binary::rollgate;
 
@@ -19,7 +19,7 @@ pub(crate) struct MatrixOptions {
     /// The rollgate to run; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     rollgate: Option<PathBuf>,
-    /// Only faults whose names begin with these, like `killed,node-off`.
+    /// Only faults whose names begin with these, like `killed,restart-node-off`.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     fault: Vec<String>,
     /// Only these steps, like `drain,stop`.
@@ -28,7 +28,7 @@ pub(crate) struct MatrixOptions {
     /// How many labs to run at the same time; they mostly wait.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Write the table to this file; it keeps the rows of cells that are not run.
+    /// Write the tables to this file; it keeps the rows of cells that are not run.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -73,13 +73,10 @@ impl MatrixOptions {
         let wanted = |names: &[String], name: &str| {
             names.is_empty() || names.iter().any(|wanted| name.starts_with(wanted.as_str()))
         };
-        let mishaps = Mishap::ALL.into_iter().filter(|mishap| wanted(&self.fault, mishap.name()));
-        let cells: Vec<_> = mishaps
-            .flat_map(|mishap| {
-                let steps = Step::ALL.into_iter().filter(|step| wanted(&self.step, step.name()));
-                steps.map(move |step| Cell { mishap, step })
-            })
-            .collect();
+        let is_wanted = |cell: &Cell| {
+            wanted(&self.fault, &cell.row().name()) && wanted(&self.step, cell.step.name())
+        };
+        let cells: Vec<_> = Cell::all().into_iter().filter(is_wanted).collect();
         ensure!(!cells.is_empty(), "no fault or no step has this name");
         Ok(cells)
     }

@@ -1,15 +1,22 @@
-//! Some cells of the table in `docs/faults.md`, which `scripts/faults` makes: a part fails during a step. Clients see
+//! Some cells of the tables in `docs/faults.md`, which `scripts/faults` makes: a part fails during a step. Clients see
 //! only the fault itself, the report is true, and `resume` reaches the same end.
 
-use rollgate_lab::faults::{Cell, Lasts, Mishap, Step, try_cell};
+use rollgate_lab::faults::{Cell, CellResult, Kind, Lasts, Mishap, Step, try_cell};
 
 use crate::harness::rollgate;
 
 #[track_caller]
 fn is_survived(mishap: Mishap, step: Step) {
-    let row = try_cell(&rollgate(), Cell { mishap, step }).expect("the lab works");
+    tried(Cell { kind: Kind::Deploy, mishap, step });
+}
+
+/// Tries a cell; returns its result, which passes every check.
+#[track_caller]
+fn tried(cell: Cell) -> CellResult {
+    let row = try_cell(&rollgate(), cell).expect("the lab works");
     assert!(row.is_good(), "{row}");
     println!("{row}");
+    row
 }
 
 #[test]
@@ -29,11 +36,18 @@ fn sshd_that_dies_during_stop_is_reached_again() {
 
 #[test]
 fn node_without_sshd_before_stop_keeps_serving() {
-    let cell = Cell { mishap: Mishap::SshdKilled(Lasts::Release), step: Step::Drain };
-    let row = try_cell(&rollgate(), cell).expect("the lab works");
-    assert!(row.is_good(), "{row}");
+    let mishap = Mishap::SshdKilled(Lasts::Release);
+    let cell = Cell { kind: Kind::Deploy, mishap, step: Step::Drain };
+    let row = tried(cell);
     assert_eq!((row.code, row.then), (Some(20), Some(0)));
     assert!(row.nodes.iter().all(|node| node.serves("1")), "{row}");
+}
+
+#[test]
+fn restart_reaches_again_an_sshd_that_dies_before_start() {
+    let mishap = Mishap::SshdKilled(Lasts::Moment);
+    let row = tried(Cell { kind: Kind::Restart, mishap, step: Step::Start });
+    assert_eq!(row.code, Some(0), "{row}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! The table of all cells, as a page of the documentation.
+//! The tables of all cells, as a page of the documentation.
 
 use std::collections::BTreeMap;
 
-use super::cell::Cell;
+use super::cell::{Cell, Row};
 use super::cell_result::CellResult;
-use super::mishap::Mishap;
+use super::kind::Kind;
 use super::step::Step;
 
 const HEAD: &str = "\
@@ -12,10 +12,11 @@ const HEAD: &str = "\
 
 `scripts/faults` writes this page. Do not edit it.
 
-Each cell of the table is one release from version 1 to version 2. Each cell has its own lab: three nodes, two gateways
-with two workers each, and one Consul server (three for `leader-killed`). Clients send 80 requests a second (20 for
-`marked-up`). The fault happens when node-1 reaches the step. The release ends, and the fault is repaired. Then `resume`
-continues the release. For the faults whose name ends with `-back`, `rollback` undoes it instead.
+Each cell of the tables is one release: a `deploy` from version 1 to version 2, or, where the name begins with `restart-`, a
+`deploy --restart` of version 1. Each cell has its own lab: three nodes, two gateways with two workers each, and one Consul
+server (three for `leader-killed`). Clients send 80 requests a second (20 for `marked-up`). The fault happens when node-1
+reaches the step. The release ends, and the fault is repaired. Then `resume` continues the release. For the faults whose name
+ends with `-back`, `rollback` undoes it instead.
 
 Every cell must pass these checks:
 
@@ -24,8 +25,9 @@ Every cell must pass these checks:
 - No service is stopped while a worker still routes to it. No request is cut.
 - The report and `status` describe each node as the lab sees it.
 - `resume` or `rollback` ends with exit code 0 and leaves the same state as a release without a fault: every node runs the
-  right version (2 after `resume`, 1 after `rollback`), is marked up, and every worker routes to it. No process is left
-  behind.
+  right version (2 after the `resume` of a `deploy`, otherwise 1), is marked up, and every worker routes to it. No process is
+  left behind.
+- After the `resume` of a restart, every node has a new process, and node-2 and node-3 were restarted once.
 ";
 
 /// The text above the tables of single cells.
@@ -53,7 +55,7 @@ struct Entry {
     wrong: Option<String>,
 }
 
-/// The cells by the positions of their fault and step.
+/// The cells by the positions of their row and step.
 type Entries = BTreeMap<(usize, usize), Entry>;
 
 /// Returns the page with the results of the tried cells; the other cells stay as in `before`, the current page.
@@ -68,9 +70,9 @@ pub fn page(tried: &[Cell], rows: &[CellResult], before: &str) -> String {
 }
 
 fn place(cell: Cell) -> (usize, usize) {
-    let mishap = Mishap::ALL.iter().position(|mishap| *mishap == cell.mishap);
+    let row = Row::all().iter().position(|row| *row == cell.row());
     let step = Step::ALL.iter().position(|step| *step == cell.step);
-    (mishap.unwrap_or_default(), step.unwrap_or_default())
+    (row.unwrap_or_default(), step.unwrap_or_default())
 }
 
 fn entry(row: &CellResult) -> Entry {
@@ -81,8 +83,9 @@ fn entry(row: &CellResult) -> Entry {
 
 /// Reads a page that was written by [`write`].
 fn read(page: &str) -> Entries {
-    let mishap = |name: &str| Mishap::ALL.iter().position(|mishap| mishap.name() == name);
-    let step = |name: &str| Step::ALL.iter().position(|step| step.name() == name);
+    let rows = Row::all();
+    let row = |name: &str| rows.iter().find(|row| row.name() == name);
+    let step = |name: &str| Step::ALL.into_iter().find(|step| step.name() == name);
     let mut codes = BTreeMap::new();
     let mut wrong = BTreeMap::new();
     let mut entries = Entries::new();
@@ -91,21 +94,21 @@ fn read(page: &str) -> Entries {
         let mut cells = line.split('|').map(str::trim).skip(1);
         let first = cells.next().unwrap_or_default();
         if let Some(title) = line.strip_prefix("### ") {
-            section = title.split(':').next().and_then(mishap);
-        } else if let (Some(mishap), Some(step)) = (section, step(first)) {
-            let place = (mishap, step);
+            section = title.split(':').next().and_then(row);
+        } else if let (Some(row), Some(step)) = (section, step(first)) {
+            let place = place(row.at(step));
             let codes = codes.remove(&place).unwrap_or_default();
             let wrong = wrong.remove(&place);
             entries.insert(place, Entry { codes, line: format!("{line}\n"), wrong });
-        } else if let Some(mishap) = mishap(first) {
-            let told = cells.take(Step::ALL.len()).enumerate();
-            codes.extend(told.map(|(step, codes)| ((mishap, step), codes.to_owned())));
+        } else if let Some(row) = row(first) {
+            let told = row.kind.steps().zip(cells);
+            codes.extend(told.map(|(step, codes)| (place(row.at(step)), codes.to_owned())));
         } else if let Some((cell, problem)) =
             line.strip_prefix("- ").and_then(|told| told.split_once(": "))
             && let Some((fault, at)) = cell.split_once(" in ")
-            && let (Some(mishap), Some(step)) = (mishap(fault), step(at))
+            && let (Some(row), Some(step)) = (row(fault), step(at))
         {
-            wrong.insert((mishap, step), problem.to_owned());
+            wrong.insert(place(row.at(step)), problem.to_owned());
         }
     }
     entries
@@ -114,39 +117,47 @@ fn read(page: &str) -> Entries {
 fn write(entries: &Entries) -> String {
     let mut page = HEAD.to_owned();
     page += "\n## Exit codes\n\n`A → B`: the release ended with A, and the `resume` or `rollback` after it with B. `killed`: the fault killed rollgate. A single 0: \
-             both ended with 0. ✗: a check failed.\n\n| fault |";
-    for step in Step::ALL {
-        page += &format!(" {} |", step.name());
-    }
-    page += &format!("\n|---|{}\n", "---|".repeat(Step::ALL.len()));
-    let of = |mishap: usize| entries.range((mishap, 0)..(mishap + 1, 0));
-    let mishaps = Mishap::ALL.into_iter().enumerate();
-    let tried: Vec<_> = mishaps.filter(|(place, _)| of(*place).next().is_some()).collect();
-    for (mishap, named) in &tried {
-        page += &format!("| {} |", named.name());
-        for step in 0..Step::ALL.len() {
-            let codes = entries.get(&(*mishap, step)).map_or("", |entry| entry.codes.as_str());
-            page += &format!(" {codes} |");
+             both ended with 0. ✗: a check failed.\n";
+    let of = |row: usize| entries.range((row, 0)..(row + 1, 0));
+    let rows = Row::all().into_iter().enumerate();
+    let tried: Vec<_> = rows.filter(|(place, _)| of(*place).next().is_some()).collect();
+    for kind in Kind::ALL {
+        let rows: Vec<_> = tried.iter().filter(|(_, row)| row.kind == kind).collect();
+        if !rows.is_empty() {
+            page += &heading(kind);
         }
-        page += "\n";
+        for (_, row) in rows {
+            page += &format!("| {} |", row.name());
+            for step in kind.steps() {
+                let entry = entries.get(&place(row.at(step)));
+                page += &format!(" {} |", entry.map_or("", |entry| entry.codes.as_str()));
+            }
+            page += "\n";
+        }
     }
     let wrong = entries.iter().filter_map(|(place, entry)| Some((place, entry.wrong.as_ref()?)));
     let wrong: Vec<_> = wrong.collect();
     let good = entries.len() - wrong.len();
     page += &format!("\n{good} of {} cells pass every check.\n", entries.len());
-    for (index, ((mishap, step), problem)) in wrong.into_iter().enumerate() {
+    for (index, ((row, step), problem)) in wrong.into_iter().enumerate() {
         let gap = if index == 0 { "\n" } else { "" };
-        let cell = Cell { mishap: Mishap::ALL[*mishap], step: Step::ALL[*step] };
+        let cell = Row::all()[*row].at(Step::ALL[*step]);
         page += &format!("{gap}- {cell}: {problem}\n");
     }
     page += CELLS;
-    for (mishap, named) in &tried {
-        page += &format!("\n### {}: {}\n\n", named.name(), named.describe());
+    for (place, row) in &tried {
+        page += &format!("\n### {}: {}\n\n", row.name(), row.mishap.describe());
         page += "| step | result | exit | s | node-1 | node-2 | node-3 | failed | by the fault | cut | then | same end |\n";
         page += &format!("|{}\n", "---|".repeat(12));
-        page.extend(of(*mishap).map(|(_, entry)| entry.line.as_str()));
+        page.extend(of(*place).map(|(_, entry)| entry.line.as_str()));
     }
     page
+}
+
+/// Returns the heading of the table of exit codes of one kind.
+fn heading(kind: Kind) -> String {
+    let steps: Vec<_> = kind.steps().map(Step::name).collect();
+    format!("\n| fault | {} |\n|---|{}\n", steps.join(" | "), "---|".repeat(steps.len()))
 }
 
 fn line(row: &CellResult) -> String {
@@ -169,11 +180,12 @@ fn line(row: &CellResult) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cell, CellResult, Mishap, Step, page};
+    use super::{Cell, CellResult, Kind, Step, page};
+    use crate::faults::Mishap;
 
     fn row(mishap: Mishap, step: Step, objections: &[&str]) -> CellResult {
         CellResult {
-            cell: Cell { mishap, step },
+            cell: Cell { kind: Kind::Deploy, mishap, step },
             code: Some(20),
             result: "failed".into(),
             seconds: 1.5,
@@ -195,18 +207,22 @@ mod tests {
 
     #[test]
     fn untried_cells_keep_their_rows() {
+        let mut restarted = row(Mishap::NodeOff, Step::Start, &["a fourth"]);
+        restarted.cell.kind = Kind::Restart;
         let rows = [
             row(Mishap::NodeOff, Step::Drain, &["one: thing", "another"]),
             row(Mishap::NodeOff, Step::Stop, &[]),
             row(Mishap::DiskFull, Step::Drain, &["a third"]),
+            restarted,
         ];
         let cells = rows.each_ref().map(|row| row.cell);
         let whole = page(&cells, &rows, "");
-        assert!(whole.contains("\n1 of 3 cells"), "{whole}");
+        assert!(whole.contains("\n1 of 4 cells"), "{whole}");
         assert_eq!(page(&[], &[], &whole), whole);
         let good = [row(Mishap::NodeOff, Step::Drain, &[])];
         let mended = page(&cells[..1], &good, &whole);
-        assert_eq!(mended, page(&cells, &[good[0].clone(), rows[1].clone(), rows[2].clone()], ""));
+        let [_, rest @ ..] = rows.clone();
+        assert_eq!(mended, page(&cells, &[&good[..], &rest].concat(), ""));
         // A cell has no row if its lab has failed.
         assert_eq!(page(&cells[..1], &[], &whole), page(&cells, &rows[1..], ""));
     }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::cell::Cell;
 use super::cell_result::CellResult;
+use super::kind::{Kind, NEW, OLD};
 use super::mishap::{Mishap, Place, Then};
 use super::observed_node::{self, ObservedNode};
 use super::report_checks;
@@ -22,10 +23,6 @@ use crate::gateway::GatewayConfig;
 use crate::lab::{Lab, LabConfig};
 use crate::load::{Load, LoadConfig, Totals};
 use crate::wait::until;
-
-/// The version before, and the released one.
-const OLD: &str = "1";
-const NEW: &str = "2";
 
 /// The time limit of a release: every wait of rollgate is bounded.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -96,7 +93,7 @@ impl Trial {
     }
 
     fn run(mut self, lab: &mut Lab) -> Result<CellResult> {
-        let Cell { mishap, step } = self.cell;
+        let Cell { mishap, step, .. } = self.cell;
         let victim = mishap.victim(step, lab);
         let targets = lab.gateways.iter().map(|gateway| gateway.url("")).collect();
         let mut requests = LoadConfig { rate: RATE, ..LoadConfig::new(targets) };
@@ -127,6 +124,7 @@ impl Trial {
         let (totals, audit) = (load.stop(), lab.audit()?);
         let (failed_by_fault, failed) = self.judge_requests(&totals, victim.as_deref());
         let cut = self.judge_audit(&audit, lab);
+        self.judge_restarts(&audit, lab);
         Ok(CellResult {
             cell: self.cell,
             code: ended.code,
@@ -149,7 +147,7 @@ impl Trial {
         let mut child = lab
             .command(&self.rollgate)
             .args(["deploy", &self.playbook, "--yes", "--output", "jsonl"])
-            .args(["--var", &format!("version={NEW}")])
+            .args(self.cell.kind.options())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&report)?)
@@ -187,7 +185,7 @@ impl Trial {
         child: &mut Child,
         events: &mpsc::Receiver<Value>,
     ) -> Result<(String, bool)> {
-        let Cell { mishap, step } = self.cell;
+        let Cell { mishap, step, .. } = self.cell;
         let reached = |event: &Value| {
             event["type"] == "step.started"
                 && event["step"] == step.name()
@@ -231,7 +229,8 @@ impl Trial {
         let agreed = until("the report to agree with the lab", SETTLING, || {
             let seen = observed_node::look(lab)?;
             if !told.is_empty() || all {
-                contradictions = report_checks::contradictions(told, &seen, OLD, NEW);
+                contradictions =
+                    report_checks::contradictions(told, &seen, OLD, self.cell.kind.version());
             }
             Ok(contradictions.is_empty().then_some(seen))
         });
@@ -274,7 +273,7 @@ impl Trial {
 
     fn is_undisturbed_end(&mut self, lab: &Lab) -> bool {
         let version = match self.cell.mishap.then() {
-            Then::Resume => NEW,
+            Then::Resume => self.cell.kind.version(),
             Then::Rollback => OLD,
         };
         let mut nodes = Vec::new();
@@ -345,6 +344,18 @@ impl Trial {
         }
         self.objections.extend(objections);
         audit.cut()
+    }
+
+    /// Objects to nodes that a restart left on their old process, or restarted again. The fault can make another
+    /// restart of the node that it hits necessary.
+    fn judge_restarts(&mut self, audit: &Audit, lab: &Lab) {
+        for (index, node) in lab.nodes.iter().enumerate() {
+            let stops = audit.stops.iter().filter(|stop| stop.node == node.name()).count();
+            let is_fine = if index == 0 { stops >= 1 } else { stops == 1 };
+            if self.cell.kind == Kind::Restart && !is_fine {
+                self.objections.push(format!("{}: restarted {stops} times", node.name()));
+            }
+        }
     }
 }
 
