@@ -333,6 +333,9 @@ fn health_check_that_passes_nowhere_is_refused_unless_it_is_allowed() {
         let allowed = Plan::new(&spec, &fleet, &selection);
         assert!(allowed.refusals.is_empty() && allowed.warnings == [refusal.as_str()]);
         assert_eq!(selection.arguments(), ["--allow-unhealthy"]);
+        let restart = Spec { is_restart: true, ..spec.clone() };
+        let refused = plan(&restart, &fleet).refusals;
+        assert!(refused[0].ends_with("if nodes pass it after the restart"), "{refused:?}");
         // A check that was not made, and a node without requests, show nothing.
         checked(&spec, &mut fleet, "c", CheckResult { is_unasked: true, ..problem("no answer") });
         assert!(plan(&spec, &fleet).refusals.is_empty());

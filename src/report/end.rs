@@ -271,7 +271,8 @@ impl Report<'_> {
     }
 }
 
-/// Returns how many nodes serve, and which versions.
+/// Returns how many nodes serve, and which versions. A node serves if every readable gateway routes to it, and it is
+/// healthy.
 #[must_use]
 pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
     let floor = spec.floor();
@@ -280,7 +281,10 @@ pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
             "No gateway can be read: it is unknown which nodes serve (min_available {floor})."
         );
     }
-    let serving: Vec<_> = spec.nodes.iter().filter(|node| fleet.is_routed(&node.address)).collect();
+    let is_healthy =
+        |name: &str| fleet.nodes.get(name).is_none_or(|facts| facts.health.problem.is_none());
+    let routed = spec.nodes.iter().filter(|node| fleet.is_routed(&node.address));
+    let (serving, unhealthy): (Vec<_>, Vec<_>) = routed.partition(|node| is_healthy(&node.name));
     let mut versions: BTreeMap<String, usize> = BTreeMap::new();
     for node in &serving {
         let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);
@@ -298,8 +302,15 @@ pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
         none if none.is_empty() => none,
         versions => format!(": {}", text::harmless(&versions)),
     };
+    let unhealthy: Vec<_> = unhealthy.iter().map(|node| node.name.clone()).collect();
+    let unhealthy = if unhealthy.is_empty() {
+        String::new()
+    } else {
+        let names = text::few(unhealthy, NODES_TOLD).join(", ");
+        format!(" Routed but not healthy: {}.", text::harmless(&names))
+    };
     let (serving, total) = (serving.len(), count(spec.nodes.len(), "node"));
-    format!("{serving} of {total} serve (min_available {floor}){versions}.")
+    format!("{serving} of {total} serve (min_available {floor}){versions}.{unhealthy}")
 }
 
 fn section(text: &mut String, label: &str, rest: &str) {
@@ -421,6 +432,14 @@ strategy: {{ min_available: 3 }}",
             told(&fleet),
             "4 of 5 nodes serve (min_available 3): version 2.7.1 on 3 nodes, version 2.7.0 on 1 node."
         );
+        let dead = fleet.nodes.get_mut("app-5").expect("a node");
+        dead.health.problem = Some("connection refused".into());
+        assert_eq!(
+            told(&fleet),
+            "3 of 5 nodes serve (min_available 3): version 2.7.1 on 2 nodes, version 2.7.0 on 1 node. \
+             Routed but not healthy: app-5."
+        );
+        fleet.nodes.get_mut("app-5").expect("a node").health.problem = None;
         fleet.nodes.remove("app-4");
         assert!(told(&fleet).ends_with(": version 2.7.1 on 3 nodes, version unknown on 1 node."));
         fleet.nodes.clear();

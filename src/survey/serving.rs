@@ -34,10 +34,15 @@ pub fn unhealthy_everywhere(spec: &Spec, fleet: &Fleet) -> Option<String> {
         problem(node, health).map(|problem| problem.replace(&node.address, "its address"))
     };
     let told = way(first, health)?;
+    let (what, passes) = if spec.is_restart {
+        ("restart", "nodes pass it after the restart")
+    } else {
+        ("release", "the new version passes it")
+    };
     serving.all(|(node, health)| way(node, health).as_ref() == Some(&told)).then(|| {
         format!(
-            "the health check passes on none of the nodes that serve now ({}): {}; a release would take a node out and \
-             wait in vain: correct `health`, or use `--allow-unhealthy` if the new version passes it",
+            "the health check passes on none of the nodes that serve now ({}): {}; a {what} would take a node out and \
+             wait in vain: correct `health`, or use `--allow-unhealthy` if {passes}",
             describe(&first.health),
             text::line(&told, 160)
         )
