@@ -221,8 +221,14 @@ impl<'a> Situation<'a> {
             Some(seen) => seen.is_down(name) && seen.is_healthy(name),
             None => !node.is_stopped() || node.done.contains(&Step::Health),
         };
-        let is_out =
-            |node: &NodeState| node.rotation_state() == RotationState::Out && !node.is_held();
+        let is_out = |node: &NodeState| {
+            let is_out = match node.rotation_state() {
+                RotationState::Out => true,
+                RotationState::Unknown => self.seen.is_some(),
+                _ => false,
+            };
+            is_out && !node.is_held()
+        };
         let mut nodes = self.nodes(|name, node| is_out(node) && serves(name, node));
         let known: BTreeSet<_> = nodes.iter().copied().collect();
         nodes.extend(self.also_out.iter().filter(|name| !known.contains(*name)));

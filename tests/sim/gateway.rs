@@ -190,6 +190,16 @@ impl State {
         all.filter(|(_, up)| up[node]).map(|(prefix, _)| prefix).collect()
     }
 
+    /// The nodes that serve and that their registries mark differently.
+    pub(crate) fn split(&self) -> Vec<usize> {
+        let all = self.registries();
+        let is_split = |node: &usize| {
+            let up = all.values().filter(|up| up[*node]).count();
+            up > 0 && up < all.len() && self.nodes[*node].serves()
+        };
+        (0..self.nodes.len()).filter(is_split).collect()
+    }
+
     /// The marks in each registry, by node.
     fn registries(&self) -> BTreeMap<&'static str, Vec<bool>> {
         let prefixes = self.gateways.iter().map(|gateway| gateway.prefix);

@@ -241,6 +241,7 @@ impl Story<'_> {
             }
         }
         self.repair();
+        self.return_split_nodes();
         let undoes = self.look(|state| state.watch.undoes);
         let known = |(task, end): &(Task, End)| {
             *task == Task::Rollback && !matches!(end, End::Refused(_) | End::Nothing)
@@ -286,6 +287,17 @@ impl Story<'_> {
         if nothing.end != End::Nothing && !said_again {
             let text = format!("a resume of what is done: {:?}", nothing.end);
             self.look(|state| state.violate(Rule::NotResumed, text));
+        }
+    }
+
+    /// Returns the nodes that their registries mark differently, as `status` suggests. Each of several such nodes can be
+    /// the last one at another gateway, and then none of them may leave.
+    fn return_split_nodes(&mut self) {
+        let split = self.look(|state| state.split());
+        if split.len() > 1 {
+            for node in split {
+                self.attempt(Act::new(Task::NodeIn(node), 0), 1_000, false);
+            }
         }
     }
 

@@ -6,9 +6,10 @@ use crate::attempt::{Act, End};
 use crate::faults::{Fault, When};
 use crate::gateway::Lie;
 use crate::operator::Task;
+use crate::process::Start;
 use crate::scene::{Scene, printed};
 use crate::schedule::{After, Kill, Schedule};
-use crate::story::{NEVER_ENDS, Ran};
+use crate::story::{NEVER_ENDS, Ran, run, scratch};
 use crate::{judged, resumed_after_kills};
 
 /// Three nodes behind two gateways; the second one has an API of its own.
@@ -116,6 +117,24 @@ fn node_that_the_gateway_refuses_to_mark_down_returns_to_rotation_in_both() {
     let original = r#"{\"weight\":1,\"max_fails\":2,\"down\":1}"#;
     assert!(told(&ran, "registry.writing")[1].contains(original), "{}", ran.events);
     assert_eq!(told(&ran, "node.put_back").len(), 1, "{}", ran.events);
+}
+
+/// The gateway refuses every change between the write of node-1's mark in Consul and that of node-2's: each node is then
+/// the last one at another gateway, and the other one cannot leave. An operator returns both, as `status` suggests.
+#[test]
+fn nodes_that_are_each_the_last_one_at_a_gateway_are_returned_first() {
+    let mut schedule = mixed();
+    (schedule.shape.min_available, schedule.shape.out) = (1, vec![1, 2]);
+    (schedule.shape.held, schedule.bad) =
+        (vec![2], vec![(1, Start::ServesThenCrashes(67, 19_238))]);
+    let whole = run(&schedule, scratch().path(), true);
+    let enables = whole.events_until("EVENT node-1 enable: StepStarted");
+    let refuses = Fault::Lies { gateway: 1, lie: Lie::RefusesChanges, lasts: NEVER_ENDS };
+    schedule.faults = vec![(When::Event(enables), refuses)];
+    schedule.after = Some(After::soon(Task::Resume, 0, 0));
+    let ran = judged(&schedule);
+    let returned = |(task, _): &&(Task, End)| matches!(task, Task::NodeIn(_));
+    assert!(ran.ends.iter().any(|end| returned(&end)), "{:?}", ran.ends);
 }
 
 #[test]
