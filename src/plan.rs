@@ -19,9 +19,9 @@ pub use next::LastLook;
 pub use render::resume_plan;
 pub use resume_points::{begin_again, held_nodes, objections, resume_points};
 pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points, runs};
-use rows::rows;
 pub(crate) use rows::version_of;
 pub use rows::{Row, started_before_link};
+use rows::{rows, unwell_and_left_out};
 
 /// The nodes that the operator selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -210,9 +210,7 @@ impl Plan {
 
     /// Finds the reasons to refuse any change.
     fn refuse(&mut self, spec: &Spec, fleet: &Fleet) {
-        if let Some(problem) = &fleet.registry_problem {
-            self.refusals.push(problem.clone());
-        }
+        self.refusals.extend(fleet.registry_told(spec));
         for (name, seen) in &fleet.gateways {
             if let Err(problem) = seen {
                 self.refusals.push(format!("gateway {name} cannot be read: {problem}"));
@@ -252,6 +250,8 @@ impl Plan {
         }
         let told = updates.filter_map(|row| Some((&row.planned.node, row.warning.as_ref()?)));
         self.warnings.extend(told.map(|(node, why)| format!("{node}: {why}")));
+        let left = self.rows.iter().filter_map(|row| unwell_and_left_out(row, fleet));
+        self.warnings.extend(left);
     }
 
     /// Finds the lowest number of routed nodes during the release, and whether it is too low.
@@ -320,23 +320,6 @@ impl Plan {
 /// The keys in Consul that changes of the gateways' own lists write.
 fn gateway_keys(spec: &Spec) -> BTreeSet<String> {
     spec.gateways.iter().flat_map(keys).collect()
-}
-
-/// How many gateways route to an address: `routed 2/2`, `out 2/2`, `routed 1/2`, `routed 1/1, 1 unknown`, or `unknown`.
-#[must_use]
-pub fn routed(fleet: &Fleet, address: &str) -> String {
-    let readable: Vec<_> =
-        fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
-    let told =
-        match (readable.iter().filter(|seen| seen.routes_to(address)).count(), readable.len()) {
-            (_, 0) => return "unknown".to_owned(),
-            (0, all) => format!("out {all}/{all}"),
-            (some, all) => format!("routed {some}/{all}"),
-        };
-    match fleet.gateways.len() - readable.len() {
-        0 => told,
-        unknown => format!("{told}, {unknown} unknown"),
-    }
 }
 
 fn version_before(rows: &[Row]) -> Option<String> {

@@ -18,6 +18,8 @@ pub struct Repeated {
     pub arguments: Vec<String>,
     /// Variables with their values.
     pub variables: Vec<(String, String)>,
+    /// Variables that only a release needs: a change by hand works without them.
+    pub release_only: BTreeSet<String>,
     /// The playbook's file was changed since the release began, and the release can be resumed with it.
     pub file_was_changed: bool,
 }
@@ -190,9 +192,8 @@ impl<'a> Situation<'a> {
         let first = versions.get(nodes.first()?)?;
         let is_first =
             |name: &&str| versions.get(name).is_some_and(|it| it == RestorePoint::NO_VERSION);
-        let to = if nodes.iter().all(is_first) {
-            "no version: out of rotation, as before".to_owned()
-        } else if nodes.iter().all(|name| versions.get(name) == Some(first)) {
+        let is_undo = nodes.iter().all(is_first);
+        let to = if nodes.iter().all(|name| versions.get(name) == Some(first)) {
             format!("version {first}")
         } else {
             "what they ran before".to_owned()
@@ -210,9 +211,18 @@ impl<'a> Situation<'a> {
         let command = self.repeated.command("rollback", words);
         let is_done = |_: &str, node: &NodeState| node.phase == Phase::Done;
         let is_all = is_whole && !self.nodes(is_done).is_empty();
-        let who = if is_all { "all nodes".to_owned() } else { named(&nodes) };
+        let who = if is_all && nodes.len() > NODES_TOLD {
+            format!("all {}", count(nodes.len(), "node"))
+        } else {
+            named(&nodes)
+        };
         let fixed = if self.seen.is_some() && seen.is_none() { "after a fix, " } else { "" };
-        Some((format!("{fixed}return {who} to {to}"), command))
+        let what = if is_undo {
+            format!("undo the first install of {who}: out of rotation and, if possible, stopped")
+        } else {
+            format!("return {who} to {to}")
+        };
+        Some((format!("{fixed}{what}"), command))
     }
 
     /// Marks nodes up that are out although they serve.
@@ -243,6 +253,14 @@ pub fn node_in(nodes: &[&str], repeated: &Repeated) -> Option<(String, String)> 
     let what = if nodes.len() > 1 { what.replace("it is", "they are") } else { what };
     let command = repeated.command("node in", nodes.iter().copied());
     (!nodes.is_empty()).then_some((what, command))
+}
+
+/// Restarts nodes that serve no longer.
+#[must_use]
+pub fn restart(nodes: &[&str], repeated: &Repeated) -> Option<(String, String)> {
+    let only = nodes.join(",");
+    let command = repeated.command("deploy", ["--restart", "--only", &only]);
+    (!nodes.is_empty()).then(|| (format!("after a fix, restart {}", named(nodes)), command))
 }
 
 /// Names a few nodes, and counts many.
@@ -292,14 +310,16 @@ impl Repeated {
         for word in words {
             line += &format!(" {}", quote_option(word));
         }
+        let is_by_hand = matches!(command, "node out" | "node in");
         // The release's journal contains the variables.
-        if !matches!(command, "resume" | "rollback") {
-            for (name, value) in &self.variables {
-                line += &format!(" --var {}", quote(&format!("{name}={value}")));
-            }
+        let known = matches!(command, "resume" | "rollback");
+        let is_used = |name: &String| !(known || is_by_hand && self.release_only.contains(name));
+        for (name, value) in self.variables.iter().filter(|(name, _)| is_used(name)) {
+            line += &format!(" --var {}", quote(&format!("{name}={value}")));
         }
-        // `--yes` answers a question that `status` does not ask.
-        let is_answer = |argument: &&String| *argument == "--yes" && command == "status";
+        // `--yes` answers a question that these commands do not ask.
+        let asks = !is_by_hand && command != "status";
+        let is_answer = |argument: &&String| *argument == "--yes" && !asks;
         for argument in self.arguments.iter().filter(|argument| !is_answer(argument)) {
             line += &format!(" {}", quote_option(argument));
         }

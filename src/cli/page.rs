@@ -11,12 +11,10 @@ use crate::ops::locking::described;
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::{Plan, Selection};
-use crate::registry::no_key;
 use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
 use crate::report::{NodeView, Place, Report, serving, state_now, state_of};
-use crate::shell::quote;
-use crate::spec::{NodeSpec, Spec};
-use crate::survey::NodeFacts;
+use crate::spec::Spec;
+use crate::survey::{MissingKey, NodeFacts};
 use crate::table::Table;
 use crate::text::{self, count, few, harmless};
 
@@ -107,7 +105,7 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
             view.process,
             view.key,
             &view.gateways,
-            &state(status, &node.name, view.place).unwrap_or_else(|| "-".into()),
+            &cell(status, &node.name, view.place),
         ]);
     }
     let mut text = format!("{}: {}\n", spec.service, serving(spec, &status.fleet));
@@ -128,6 +126,14 @@ pub fn status(status: &Status, spec: &Spec, next: &[(String, String)], now: Time
         let _ = writeln!(text, "Next  {next}");
     }
     text::page(&text)
+}
+
+/// The state of a node, in a few words.
+fn cell(status: &Status, node: &str, place: Place) -> String {
+    if status.fleet.nodes.get(node).is_some_and(|facts| facts.missing_key.is_some()) {
+        return "KEY MISSING, action required".to_owned();
+    }
+    state(status, node, place).unwrap_or_else(|| "-".into())
 }
 
 /// The nodes that operators hold out of rotation, one per line.
@@ -297,27 +303,13 @@ fn each_problem(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String
         let mixed = facts.mixed().map(|mixed| {
             format!("{mixed}; a release or `node in` marks it up in all of them, `node out` down")
         });
-        let registry = facts.registry_problem.as_ref().or(mixed.as_ref());
-        let found = [facts.problem.as_ref(), registry, health];
-        problems.extend(
-            found.into_iter().flatten().map(|problem| (node.name.clone(), problem.clone())),
-        );
-        let restore = lost_key(status, spec, node, facts);
-        problems.extend(restore.map(|command| (node.name.clone(), command)));
+        // Without any key, each node's key is missing.
+        let missing = facts.missing_key.as_ref().map(MissingKey::mend);
+        let registry = facts.registry_told().or(missing).or(mixed);
+        let found = [facts.problem.clone(), registry, health.cloned()];
+        problems.extend(found.into_iter().flatten().map(|problem| (node.name.clone(), problem)));
     }
     problems
-}
-
-/// The command that restores the key of a node from the journal, if Consul no longer has the key.
-fn lost_key(status: &Status, spec: &Spec, node: &NodeSpec, facts: &NodeFacts) -> Option<String> {
-    let problem = facts.registry_problem.as_ref()?;
-    let key = spec.places(&node.address).into_iter().find(|key| *problem == no_key(key))?;
-    let releases = status.history.releases.iter();
-    let mut values =
-        releases.filter_map(|release| release.nodes.get(&node.name)?.original_of(&key));
-    let value = values.next()?;
-    let command = format!("consul kv put {} {}", quote(&key), quote(value));
-    Some(format!("the value before the last release is in its journal; restore it: {command}"))
 }
 
 /// The state of the lock.

@@ -52,10 +52,21 @@ pub enum Error {
     },
 }
 
+/// What Consul says about a token that it does not know.
+const UNKNOWN_TOKEN: &str = "ACL not found";
+
+impl Error {
+    /// Returns whether Consul knows the token, but the token lacks permission.
+    #[must_use]
+    pub fn lacks_permission(&self) -> bool {
+        matches!(self, Self::Refused { status: 403, message, .. } if !message.contains(UNKNOWN_TOKEN))
+    }
+}
+
 fn hint(status: u16, message: &str) -> &'static str {
     match status {
-        403 if message.contains("ACL not found") => {
-            " (Consul does not know the token of `consul.token` or CONSUL_HTTP_TOKEN)"
+        403 if message.contains(UNKNOWN_TOKEN) => {
+            " (Consul does not know the token of `consul.token` or CONSUL_HTTP_TOKEN: it is wrong, expired or deleted)"
         }
         401 | 403 => " (the token of `consul.token` or CONSUL_HTTP_TOKEN lacks permission)",
         _ => "",

@@ -278,14 +278,17 @@ async fn unanswered_check_of_permissions_has_no_unknown_effect() {
 async fn missing_permission_fails_at_once() {
     let denied = [reply(403, "Permission denied"), reply(403, "ACL not found")];
     let (world, client) = client(denied.into());
-    let error = client.kv_get("k").await.expect_err("refused").to_string();
+    let error = client.kv_get("k").await.expect_err("refused");
+    assert!(error.lacks_permission());
+    let error = error.to_string();
     assert!(
         error.contains("403 Permission denied") && error.contains("CONSUL_HTTP_TOKEN"),
         "{error}"
     );
     assert_eq!(urls(&world).len(), 1);
-    let error = client.kv_get("k").await.expect_err("refused").to_string();
-    assert!(error.contains("Consul does not know the token"), "{error}");
+    let error = client.kv_get("k").await.expect_err("refused");
+    assert!(!error.lacks_permission());
+    assert!(error.to_string().contains("Consul does not know the token"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,11 +1,8 @@
 //! Which playbook a command follows that continues a release: the one in its journal, or the file as it is now.
 
-use serde::Deserialize;
-
 use super::{Cause, Refusal, Session};
 use crate::journal::history::JournaledRelease;
-use crate::playbook::{Difference, Playbook, differences};
-use crate::release::Started;
+use crate::playbook::{Difference, differences};
 use crate::suggestions::USE_CURRENT;
 use crate::text::{count, harmless};
 
@@ -22,23 +19,6 @@ pub(super) struct Chosen {
     pub(super) replaced: Option<Session>,
     /// The journal's playbook is used, although the file was changed and can replace it.
     pub(super) file_was_changed: bool,
-}
-
-/// Returns whether the playbook's file differs from the journal's playbook, and the release can continue with the
-/// file. `session` has the file.
-pub(super) fn can_replace(session: &Session, started: &Started) -> bool {
-    let Ok(journaled) = started.playbook.value() else { return false };
-    let Ok(journaled) = Playbook::deserialize(&journaled) else { return false };
-    let found = differences(&journaled, &session.loaded.playbook);
-    let is_fixed = found.iter().any(|difference| difference.is_fixed);
-    !found.is_empty() && !is_fixed && following(session, started).is_ok()
-}
-
-/// Returns the session with the file's playbook and the release's variables.
-fn following(session: &Session, started: &Started) -> Result<Session, String> {
-    let current = session.following(session.loaded.playbook.clone(), started)?;
-    current.spec().map_err(|refusal| refusal.reason)?;
-    Ok(current)
 }
 
 /// Chooses the playbook for a `command` that continues a release. `session` has the file.
@@ -75,7 +55,7 @@ pub(super) fn choose(
             format!("To use the file: {again}")
         };
         let started = past.release.started.as_ref();
-        let file_was_changed = started.is_some_and(|started| can_replace(session, started));
+        let file_was_changed = started.is_some_and(|started| session.file_was_changed(started));
         let notice = Some(notice);
         return Ok(Chosen { session: journaled, notice, replaced: None, file_was_changed });
     }
@@ -89,7 +69,7 @@ pub(super) fn choose(
     }
     let started = past.release.started.as_ref();
     let started = started.ok_or_else(|| unusable("the release did not start".to_owned()))?;
-    let current = following(session, started).map_err(unusable)?;
+    let current = session.with_file(started).map_err(unusable)?;
     notice += "The file is used from now on.";
     let (notice, replaced) = (Some(notice), Some(journaled));
     Ok(Chosen { session: current, notice, replaced, file_was_changed: false })

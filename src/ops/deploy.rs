@@ -8,7 +8,7 @@ use super::locking::locked;
 use super::plan::{Planned, planned};
 use super::release::{Ending, Job};
 use super::{Caller, Cause, Connections, Question, Refusal, Session, held, restart};
-use crate::consul::{self, Error};
+use crate::consul;
 use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::lock::Lock;
@@ -80,8 +80,12 @@ async fn release<W: World, C: Caller>(
         let refusals: Vec<_> =
             plan.refusals.iter().map(|refusal| format!("  {}\n", harmless(refusal))).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
-        return Err(Refusal::told(Cause::Refused, reason, text)
-            .hint_at("shows every node", session.command_for("plan", selection)));
+        let refusal = Refusal::told(Cause::Refused, reason, text);
+        return Err(if fleet.lacks_keys() {
+            refusal.hint_at("shows how each key is created", session.command("status"))
+        } else {
+            refusal.hint_at("shows every node", session.command_for("plan", selection))
+        });
     }
     held::tell(caller, session, &fleet, plan.held(), Some("--include-held"));
     if plan.count(PlannedAction::Update) == 0 {
@@ -151,11 +155,10 @@ async fn may_write<W: World>(
             Err(error) => error,
         };
         let refusal = Refusal::new(Cause::Refused, error.to_string());
-        let refusal = match (error, registry) {
-            (Error::Refused { status: 403, .. }, RegistrySpec::ConsulKv { prefix }) => refusal
-                .hint(format!(
-                    "the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"
-                )),
+        let refusal = match registry {
+            RegistrySpec::ConsulKv { prefix } if error.lacks_permission() => refusal.hint(format!(
+                "the token needs the rule key_prefix \"{prefix}\" {{ policy = \"write\" }}"
+            )),
             _ => refusal,
         };
         return Err(refusal.hint("nothing was changed"));

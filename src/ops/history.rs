@@ -64,6 +64,14 @@ impl History {
         written.next().and_then(NodeState::taken_out)
     }
 
+    /// Returns the value of a node's key before the newest release that changed it.
+    #[must_use]
+    pub fn value_before(&self, node: &str, key: &str) -> Option<String> {
+        let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
+        let mut values = states.filter_map(|state| state.original_of(key));
+        values.next().map(str::to_owned)
+    }
+
     /// Returns the newest release that changed a node, and the node's state in it.
     ///
     /// A release that did not reach the node counts only if no problem remains from an earlier release.
@@ -88,16 +96,13 @@ impl History {
     }
 }
 
-/// Consults the journals about nodes that a gateway does not list. A node that rollgate removed from rotation counts as
-/// out.
-pub async fn take_for_out<W: World>(
-    session: &Session,
-    connections: &Connections<W>,
-    fleet: &mut Fleet,
-) {
-    if fleet.lacks_any() {
+/// Consults the journals about nodes that a gateway does not list, and about keys that Consul does not have. A node that
+/// rollgate removed from rotation counts as out.
+pub async fn consult<W: World>(session: &Session, connections: &Connections<W>, fleet: &mut Fleet) {
+    if fleet.lacks_any() || fleet.lacks_keys() {
         let history = History::read(session, connections, true).await;
         fleet.take_for_out(|node| history.took_out(node));
+        fleet.restore_keys(|node, key| history.value_before(node, key));
     }
 }
 

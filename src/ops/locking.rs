@@ -193,7 +193,7 @@ fn refusal<W: World>(
             let hint = format!("nothing was changed; wait with --lock-wait 10m, or {other}");
             Refusal::new(Cause::Locked, message).hint(hint)
         }
-        LockError::Consul(consul::Error::Refused { status: 403, .. }) => {
+        LockError::Consul(error) if error.lacks_permission() => {
             let prefix = consul::shared_prefix(session.service());
             let hint = format!(
                 "nothing was changed; the token needs `key_prefix \"{prefix}\"` and `session_prefix \"\"` with \

@@ -30,7 +30,7 @@ pub(super) async fn inspect<W: World>(
     let survey = survey(&connections.world, &connections.consul, spec, PATIENCE);
     let holds = held::holds(session, connections);
     let (mut fleet, held) = tokio::join!(survey, holds.read());
-    history::take_for_out(session, connections, &mut fleet).await;
+    history::consult(session, connections, &mut fleet).await;
     held::add(&mut fleet, held, connections.world.now());
     fleet
 }

@@ -171,8 +171,8 @@ fn only(
 /// Returns the first problem that prevents the change for these nodes. It checks what the change needs, not what a
 /// release needs.
 fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
-    if let Some(problem) = &fleet.registry_problem {
-        return Some(problem.clone());
+    if let Some(problem) = fleet.registry_told(spec) {
+        return Some(problem);
     }
     if direction == Direction::Out
         && let Some(problem) = too_few(spec, fleet, nodes)
@@ -184,7 +184,7 @@ fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String])
     });
     unreadable.or_else(|| {
         nodes.iter().find_map(|name| {
-            let problem = fleet.nodes.get(name)?.registry_problem.as_ref()?;
+            let problem = fleet.nodes.get(name)?.registry_told()?;
             Some(format!("{name}: {problem}"))
         })
     })

@@ -1,19 +1,19 @@
 //! The input of a command: a playbook with all its values, and the place of its journals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Cause, Identity, Refusal, Secrets, current};
+use super::{Cause, Identity, Refusal, Secrets};
 use crate::artifact;
 use crate::diagnostic::Problem;
 use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::json::Written;
 use crate::plan::Selection;
-use crate::playbook::{Loaded, Misplaced, Playbook, misplaced};
+use crate::playbook::{Loaded, Misplaced, Playbook, differences, misplaced};
 use crate::release::{CommandKind, Inputs, PlannedNodes, Pool, RestorePoint, Started};
 use crate::spec::{Spec, before_restart, by_hand, restart_of_release, spec_of_release};
 use crate::suggestions::Repeated;
@@ -111,8 +111,31 @@ impl Session {
             file: self.file.display().to_string(),
             arguments: self.options(yes),
             variables: variables.collect(),
+            release_only: self.release_only(),
             file_was_changed: false,
         }
+    }
+
+    /// Returns the variables that only a release needs.
+    fn release_only(&self) -> BTreeSet<String> {
+        let mut playbook = self.loaded.playbook.clone();
+        // Each node needs the same variables.
+        playbook.nodes.truncate(1);
+        let names: BTreeSet<_> =
+            playbook.release_variables().into_iter().map(str::to_owned).collect();
+        let mut inputs = self.inputs.clone();
+        inputs.variables.retain(|name, _| !names.contains(name));
+        let is_enough = by_hand(&playbook, &inputs).is_ok();
+        if is_enough { names } else { BTreeSet::new() }
+    }
+
+    /// The same for a restart, which chooses no version.
+    #[must_use]
+    pub fn repeated_for_restart(&self) -> Repeated {
+        let chosen = self.loaded.playbook.release_variables();
+        let mut repeated = self.repeated(false);
+        repeated.variables.retain(|(name, _)| !chosen.contains(name.as_str()));
+        repeated
     }
 
     /// The same with the variables of a release, as far as the playbook accepts them.
@@ -123,11 +146,11 @@ impl Session {
         let values = started.inputs.each(&self.loaded.playbook, &self.inputs.variables);
         variables.extend(values.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
         if started.command == CommandKind::Restart {
-            let fixed = self.loaded.playbook.release_variables();
-            variables.retain(|name, _| !fixed.contains(name.as_str()));
+            let chosen = self.loaded.playbook.release_variables();
+            variables.retain(|name, _| !chosen.contains(name.as_str()));
         }
         let variables = variables.into_iter().collect();
-        let file_was_changed = current::can_replace(self, started);
+        let file_was_changed = self.file_was_changed(started);
         Repeated { variables, file_was_changed, ..self.repeated(false) }
     }
 
@@ -215,6 +238,27 @@ impl Session {
         self.following(playbook, started).map_err(|why| {
             Refusal::refused(format!("the journal of {} cannot be used: {why}", past.id))
         })
+    }
+
+    /// Returns whether the playbook's file differs from the playbook in a release's journal, and the release can
+    /// continue with the file.
+    pub(super) fn file_was_changed(&self, started: &Started) -> bool {
+        let Ok(journaled) = started.playbook.value() else { return false };
+        let Ok(journaled) = Playbook::deserialize(&journaled) else { return false };
+        let found = differences(&journaled, &self.loaded.playbook);
+        let is_fixed = found.iter().any(|difference| difference.is_fixed);
+        !found.is_empty() && !is_fixed && self.with_file(started).is_ok()
+    }
+
+    /// Returns a session with the playbook's file and the variables of a release.
+    ///
+    /// # Errors
+    ///
+    /// If the release cannot continue with the file.
+    pub(super) fn with_file(&self, started: &Started) -> Result<Self, String> {
+        let current = self.following(self.loaded.playbook.clone(), started)?;
+        current.spec().map_err(|refusal| refusal.reason)?;
+        Ok(current)
     }
 
     /// Returns a session with this playbook and the variables of a release.

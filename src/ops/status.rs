@@ -172,6 +172,13 @@ impl Status {
         }
     }
 
+    /// Whether gateways route to a node at which nothing listens.
+    fn is_dead(&self, node: &NodeSpec) -> bool {
+        let Some(facts) = self.fleet.nodes.get(&node.name) else { return false };
+        let is_dead = facts.is_unreachable() && !facts.never_installed(node);
+        is_dead && facts.held.is_none() && self.fleet.is_routed(&node.address)
+    }
+
     /// Returns the next commands and their purposes. They are made anew and not read from the journal. A journal may
     /// come from another machine, and an operator runs these commands.
     #[must_use]
@@ -204,6 +211,11 @@ impl Status {
         let release = unfinished.or_else(|| self.newest(CommandKind::is_release));
         next.extend(release.map_or_else(Vec::new, |it| commands(it, unfinished.is_some())));
         next.extend(suggestions::node_in(&also_out, &session.repeated(false)));
+        if next.is_empty() {
+            let dead: Vec<_> = spec.nodes.iter().filter(|node| self.is_dead(node)).collect();
+            let dead: Vec<_> = dead.iter().map(|node| node.name.as_str()).collect();
+            next.extend(suggestions::restart(&dead, &session.repeated_for_restart()));
+        }
         // This is the command that already runs.
         let status = session.command("status");
         let mut known = BTreeSet::from([status]);

@@ -74,7 +74,7 @@ pub fn objections(
     fleet: &Fleet,
     nodes: &[ResumePoint],
 ) -> Vec<String> {
-    let mut problems: Vec<_> = fleet.registry_problem.iter().cloned().collect();
+    let mut problems: Vec<_> = fleet.registry_told(spec).into_iter().collect();
     for (name, seen) in &fleet.gateways {
         if let Err(problem) = seen {
             problems.push(format!("gateway {name} cannot be read: {problem}"));
@@ -82,7 +82,9 @@ pub fn objections(
     }
     let unstaged = |name: &str| {
         let survey = fleet.nodes.get(name).and_then(|facts| facts.survey.as_ref());
-        survey.is_some_and(|survey| !survey.staged)
+        // Nothing is installed on a node that goes back to nothing.
+        let gets_it = spec.node(name).is_some_and(|node| !node.stays_out());
+        gets_it && survey.is_some_and(|survey| !survey.staged)
     };
     let absent = spec.artifact.as_ref().filter(|artifact| !artifact.file.exists());
     let begun: BTreeSet<_> = nodes.iter().map(|found| found.node.as_str()).collect();
@@ -99,8 +101,7 @@ pub fn objections(
                 "{name} was done and runs version {runs} now: another program changed it; deploy again"
             ));
         }
-        let problem =
-            facts.and_then(|facts| facts.problem.as_ref().or(facts.registry_problem.as_ref()));
+        let problem = facts.and_then(|facts| facts.problem.clone().or(facts.registry_told()));
         if let Some(problem) = problem.filter(|_| begun) {
             problems.push(format!("{name}: {problem}"));
         } else if let Some(artifact) = absent

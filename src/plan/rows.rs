@@ -17,6 +17,9 @@ use crate::text;
 /// What happens to a first install that is rolled back with a playbook that cannot stop it.
 const NOT_STOPPED: &str = "it stays out, and its service runs on: the playbook has no `stop`";
 
+/// The longest reason, in characters. It can have a command with the value of a key.
+const WHY: usize = 600;
+
 /// One node of the plan.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -81,7 +84,7 @@ fn row(
         (PlannedAction::LeftOut, "not selected".to_owned())
     } else if let Some(held) = held.clone().filter(|_| is_held) {
         (PlannedAction::LeftOut, held)
-    } else if let Some(problem) = facts.problem.clone().or(facts.registry_problem.clone()) {
+    } else if let Some(problem) = facts.problem.clone().or(facts.registry_told()) {
         (PlannedAction::Blocked, problem)
     } else if let Some(problem) = contradiction(spec, fleet, node, facts) {
         (PlannedAction::Blocked, problem)
@@ -119,7 +122,7 @@ fn row(
         planned: Planned {
             node: node.name.clone(),
             will,
-            why: text::line(&why, 300),
+            why: text::line(&why, WHY),
             runs: version_of(facts),
             was_out,
             first_install: will == PlannedAction::Update && facts.never_installed(node),
@@ -131,11 +134,27 @@ fn row(
         mark: facts.mark,
         entries: facts.entries(spec.places(&node.address)),
         routed,
-        gateways: super::routed(fleet, &node.address),
+        gateways: fleet.told_routed(&node.address),
         is_unreachable: facts.is_unreachable(),
         is_held,
         warning: facts.warning.clone(),
     }
+}
+
+/// At its end, a release verifies every node in rotation, not only those that it has updated.
+pub(super) fn unwell_and_left_out(row: &Row, fleet: &Fleet) -> Option<String> {
+    let node = &row.planned.node;
+    let is_left = row.planned.will == PlannedAction::LeftOut && !row.is_held;
+    let health = &fleet.nodes.get(node)?.health;
+    let problem = health.problem.as_ref().filter(|_| !health.is_unasked)?;
+    let is_in = row.mark == Mark::Up && row.routed != Some(0);
+    (is_left && is_in).then(|| {
+        format!(
+            "{node} is in rotation but fails its health check ({}), and this release does not update it: the release \
+             cannot end as done",
+            text::line(problem, 160)
+        )
+    })
 }
 
 /// A gateway that does not follow the registry entry cannot be switched by it.

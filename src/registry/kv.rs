@@ -11,7 +11,6 @@ use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::mark::Mark;
 use crate::registry::value::parameters;
 use crate::registry::{is_down, with_down};
-use crate::shell;
 use crate::spec::Spec;
 use crate::text;
 use crate::world::World;
@@ -26,7 +25,13 @@ pub(super) struct Kv<W> {
 /// Says that a node has no key.
 #[must_use]
 pub fn no_key(key: &str) -> String {
-    format!("Consul has no key {key}; create it ({SERVES}): {}", creation(key))
+    format!("Consul has no key {key}")
+}
+
+/// Says that no node has a key.
+#[must_use]
+pub fn no_key_below(prefix: &str) -> String {
+    format!("Consul has no key below {prefix}, or the token may not read it")
 }
 
 impl<W: World> Kv<W> {
@@ -42,12 +47,7 @@ impl<W: World> Kv<W> {
     pub(super) async fn look(&self, spec: &Spec) -> Result<States, String> {
         let entries = self.client.kv_list(&self.prefix).await.map_err(|error| error.to_string())?;
         if entries.is_empty() {
-            let first = spec.nodes.first().map_or("", |node| node.address.as_str());
-            return Err(format!(
-                "Consul has no key below {}, or the token may not read it; create each node's key ({SERVES}): {}",
-                self.prefix,
-                creation(&self.key(first))
-            ));
+            return Err(no_key_below(&self.prefix));
         }
         let entries = Entries::of(&entries);
         let looks = spec.nodes.iter().map(|node| {
@@ -113,17 +113,6 @@ impl<W: World> Kv<W> {
             ))
         })
     }
-}
-
-/// The value of a new key: what nginx-upsync reads, and out of rotation until a release marks it up.
-const NEW: &str = r#"{"weight":1,"max_fails":2,"fail_timeout":10,"down":1}"#;
-
-/// What the command must have instead for a node in rotation.
-const SERVES: &str = r#"with "down":0 if the node serves already"#;
-
-/// How to create the key of a node.
-fn creation(key: &str) -> String {
-    format!("consul kv put {} {}", shell::quote(key), shell::quote(NEW))
 }
 
 /// The state in a key, if the key can be changed.

@@ -30,7 +30,7 @@ use single::Single;
 use switch::WriteToken;
 
 pub use changes::Changes;
-pub use kv::no_key;
+pub use kv::{no_key, no_key_below};
 pub use switch::{Error, Look, PartLook, Rights, States, Switch, Written};
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 

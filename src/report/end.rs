@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::{Place, state_now};
 use crate::mark::Mark;
-use crate::plan::routed;
 use crate::playbook::OnFailure;
 use crate::release::{
     Drained, Failure, Finished, NodeState, Outcome, Phase, Release, RotationState, Step,
@@ -70,7 +69,7 @@ impl NodeView {
                 (Some(_), None) => "unknown",
             },
             key: facts.mark.word(),
-            gateways: routed(fleet, &node.address),
+            gateways: fleet.told_routed(&node.address),
             place: match facts.mark {
                 Mark::Down if count == 0 && seen.len() == fleet.gateways.len() => Place::Out,
                 Mark::Down => Place::MarkedDown,
@@ -310,7 +309,15 @@ pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
         format!(" Routed but not healthy: {}.", text::harmless(&names))
     };
     let (serving, total) = (serving.len(), count(spec.nodes.len(), "node"));
-    format!("{serving} of {total} serve (min_available {floor}){versions}.{unhealthy}")
+    let unread: Vec<_> = fleet.gateways.iter().filter(|(_, seen)| seen.is_err()).collect();
+    let unread = if unread.is_empty() {
+        String::new()
+    } else {
+        let names = unread.iter().map(|(name, _)| name.clone());
+        let names = text::few(names, NODES_TOLD).join(", ");
+        format!(" Not read: {}.", text::harmless(&names))
+    };
+    format!("{serving} of {total} serve (min_available {floor}){versions}.{unhealthy}{unread}")
 }
 
 fn section(text: &mut String, label: &str, rest: &str) {

@@ -9,9 +9,14 @@ use crate::gateway::{Observation, Parameters};
 use crate::health::{CheckResult, Unreached};
 use crate::mark::Mark;
 use crate::node::Survey;
-use crate::registry::{Look, PartLook};
+use crate::registry::{Look, PartLook, no_key, no_key_below};
 use crate::release::{Hold, Pool};
-use crate::spec::{NodeSpec, Spec};
+use crate::spec::{NodeSpec, RegistrySpec, Spec};
+
+use super::keys::MissingKey;
+
+/// The address that Consul's own tools use by default.
+const DEFAULT_ADDRESS: &str = "http://127.0.0.1:8500";
 
 /// The result of an inspection.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,57 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Finds the keys that Consul does not have. `servers` are its addresses.
+    pub(super) fn find_missing_keys(&mut self, spec: &Spec, servers: &[String]) {
+        let server = servers.first().filter(|server| *server != DEFAULT_ADDRESS);
+        for node in &spec.nodes {
+            let facts = self.nodes.entry(node.name.clone()).or_default();
+            let missing = spec.places(&node.address).into_iter().zip(&spec.registries).find(
+                |(key, registry)| {
+                    let RegistrySpec::ConsulKv { prefix } = registry else { return false };
+                    let alone = facts.registry_problem.as_ref() == Some(&no_key(key));
+                    alone || self.registry_problem.as_ref() == Some(&no_key_below(prefix))
+                },
+            );
+            let mut seen =
+                self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).peekable();
+            let is_routed = seen
+                .peek()
+                .is_some()
+                .then(|| seen.any(|seen| seen.routes_somewhere_to(&node.address)));
+            let server = server.cloned();
+            facts.missing_key =
+                missing.map(|(key, _)| MissingKey { key, before: None, is_routed, server });
+        }
+    }
+
+    /// Returns whether Consul lacks the key of a node.
+    #[must_use]
+    pub fn lacks_keys(&self) -> bool {
+        self.nodes.values().any(|facts| facts.missing_key.is_some())
+    }
+
+    /// Adds the values of missing keys. `before` returns the value of a node's key from the journals.
+    pub fn restore_keys(&mut self, before: impl Fn(&str, &str) -> Option<String>) {
+        for (name, facts) in &mut self.nodes {
+            if let Some(missing) = &mut facts.missing_key {
+                missing.before = before(name, &missing.key);
+            }
+        }
+    }
+
+    /// Says why the registry cannot be used, and how the first of its keys is created if it has none.
+    #[must_use]
+    pub fn registry_told(&self, spec: &Spec) -> Option<String> {
+        let problem = self.registry_problem.as_ref()?;
+        let mut nodes = spec.nodes.iter().filter_map(|node| self.nodes.get(&node.name));
+        let first = nodes.find_map(|facts| facts.missing_key.as_ref());
+        Some(match first {
+            Some(first) => format!("{problem}; for the first node, {}", first.mend()),
+            None => problem.clone(),
+        })
+    }
+
     /// The number of serving nodes, from the gateways that could be read.
     #[must_use]
     pub fn pool(&self, spec: &Spec) -> Option<Pool> {
@@ -38,6 +94,25 @@ impl Fleet {
     pub fn is_routed(&self, address: &str) -> bool {
         let mut seen = self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok());
         seen.all(|seen| seen.routes_to(address))
+    }
+
+    /// How many gateways route to an address: `routed 2/2`, `out 2/2`, `routed 1/2`, `routed 1/1, 1 unknown`, or `unknown`.
+    #[must_use]
+    pub fn told_routed(&self, address: &str) -> String {
+        let readable: Vec<_> =
+            self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
+        let told = match (
+            readable.iter().filter(|seen| seen.routes_to(address)).count(),
+            readable.len(),
+        ) {
+            (_, 0) => return "unknown".to_owned(),
+            (0, all) => format!("out {all}/{all}"),
+            (some, all) => format!("routed {some}/{all}"),
+        };
+        match self.gateways.len() - readable.len() {
+            0 => told,
+            unknown => format!("{told}, {unknown} unknown"),
+        }
     }
 
     /// Returns whether a gateway does not list a node that it may list under another name.
@@ -82,6 +157,8 @@ pub struct NodeFacts {
     pub mixed: Option<String>,
     /// Why its registry entry cannot be used.
     pub registry_problem: Option<String>,
+    /// The key that Consul does not have.
+    pub missing_key: Option<MissingKey>,
     /// A gateway does not list it, but may list it under another name: its view if rollgate took it out.
     pub absent: Option<Look>,
     /// A journal says that rollgate took it out; the gateway entries that are not nodes of the playbook.
@@ -100,6 +177,16 @@ pub struct HeldFacts {
 }
 
 impl NodeFacts {
+    /// Says why its registry entry cannot be used, and how its key is created if that is missing.
+    #[must_use]
+    pub fn registry_told(&self) -> Option<String> {
+        let problem = self.registry_problem.as_ref()?;
+        Some(match &self.missing_key {
+            Some(missing) => format!("{problem}; {}", missing.mend()),
+            None => problem.clone(),
+        })
+    }
+
     /// How one registry marks it.
     #[must_use]
     pub fn mark_in(&self, registry: usize) -> Mark {

@@ -70,6 +70,7 @@ pub async fn survey<W: World>(
     if patience >= PATIENCE {
         settle(&query_client, spec, &mut fleet).await;
     }
+    fleet.find_missing_keys(spec, consul.addresses());
     fleet
 }
 
@@ -254,10 +255,13 @@ async fn ask<W: World>(
             let said = text::line(&output.stderr_text(), 160);
             Err(format!("inspection failed: {}: {said}", output.ending()))
         }
-        Err(RunError::NotStarted(problem)) if sudo && problem.contains("sudo:") => {
-            Err(format!("`sudo -n` is not permitted: {problem}"))
-        }
-        Err(RunError::NotStarted(problem)) => Err(problem),
+        Err(RunError::NotStarted(problem)) => Err(match problem.find("sudo:").filter(|_| sudo) {
+            Some(at) => format!(
+                "`sudo -n` is not permitted: allow it in sudoers, e.g. `<user> ALL=(root) NOPASSWD: /bin/sh` ({})",
+                &problem[at..]
+            ),
+            None => problem,
+        }),
         Err(error) => Err(format!("inspection failed: {error}")),
     }
 }

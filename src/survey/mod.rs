@@ -2,11 +2,13 @@
 
 mod fit;
 mod fleet;
+mod keys;
 mod look;
 mod programs;
 mod serving;
 
 pub use fit::{blockers, unfit};
 pub use fleet::{Fleet, HeldFacts, NodeFacts};
+pub use keys::MissingKey;
 pub use look::{PATIENCE, meet, survey};
 pub use serving::{failed_check, unhealthy_everywhere};

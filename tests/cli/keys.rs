@@ -6,8 +6,8 @@ use crate::support::{Case, SMALL, serve};
 
 const VALUE: &str = r#"'{"weight":1,"max_fails":2,"fail_timeout":10,"down":1}'"#;
 
-/// What `doctor` says with a Consul that has these keys.
-fn doctor(keys: &'static str) -> String {
+/// What `doctor` says with a Consul that has these keys, and the address of that Consul.
+fn doctor(keys: &'static str) -> (String, String) {
     let consul = serve(move |_, path, _| match path {
         "/v1/status/leader" => (200, Arc::new(b"\"127.0.0.1:8300\"".to_vec())),
         "/v1/kv/upstreams/app/" if !keys.is_empty() => (200, Arc::new(keys.as_bytes().to_vec())),
@@ -17,16 +17,16 @@ fn doctor(keys: &'static str) -> String {
     let (stdout, _) = Case::new(&[("app.yaml", playbook.as_bytes())])
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .exits(3, &["doctor", "app.yaml"]);
-    stdout
+    (stdout, consul)
 }
 
 #[test]
 fn missing_keys_are_reported_with_the_command_that_creates_them() {
-    let stdout = doctor("");
+    let (stdout, consul) = doctor("");
     let says = format!(
-        "Consul has no key below upstreams/app/, or the token may not read it; create each node's key \
+        "Consul has no key below upstreams/app/, or the token may not read it; for the first node, create it \
          (with \"down\":0 if the node serves already): \
-         consul kv put upstreams/app/127.0.0.1:9000 {VALUE}"
+         consul kv put -http-addr=http://{consul} upstreams/app/127.0.0.1:9000 {VALUE}"
     );
     assert!(stdout.contains(&says), "{stdout}");
 }
@@ -34,11 +34,11 @@ fn missing_keys_are_reported_with_the_command_that_creates_them() {
 #[test]
 fn missing_key_of_one_node_is_reported_with_its_command() {
     // The key of the first node, with the value {}.
-    let stdout = doctor(
+    let (stdout, consul) = doctor(
         r#"[{ "Key": "upstreams/app/127.0.0.1:9000", "Value": "e30=", "Flags": 0, "LockIndex": 0, "CreateIndex": 1, "ModifyIndex": 1 }]"#,
     );
     let says = format!(
-        "Consul has no key upstreams/app/127.0.0.2:9000; create it (with \"down\":0 if the node serves already): consul kv put upstreams/app/127.0.0.2:9000 {VALUE}"
+        "Consul has no key upstreams/app/127.0.0.2:9000; create it (with \"down\":0 if the node serves already): consul kv put -http-addr=http://{consul} upstreams/app/127.0.0.2:9000 {VALUE}"
     );
     assert!(stdout.contains(&says), "{stdout}");
 }

@@ -4,7 +4,7 @@ use crate::attempt::{Act, End};
 use crate::operator::Task;
 use crate::process::Start;
 use crate::scene::Scene;
-use crate::schedule::Schedule;
+use crate::schedule::{After, Kill, Schedule};
 use crate::world::State;
 use crate::{judged, resumed_after_kills};
 
@@ -117,4 +117,17 @@ fn first_install_that_cannot_be_stopped_is_taken_out_and_says_so() {
     (fails.shape.on_failure, fails.bad) = ("rollback_all", vec![(2, Start::Never)]);
     let text = Scene::new("failed", fails).then(Task::Deploy).end();
     assert!(text.contains("out but not stopped, was a first install"), "{text}");
+}
+
+/// Nothing is installed on a node that goes back to nothing, and the file of the old version may be gone.
+#[test]
+fn killed_rollback_of_a_first_install_needs_no_artifact() {
+    for event in [1, 5, 15] {
+        let kill = Some(Kill::AfterEvent(event));
+        let after = After { kill, ..After::soon(Task::Rollback, 0, 0) };
+        let ran = judged(&Schedule { after: Some(after), ..with_a_new_node() });
+        let (task, end) = ran.ends.last().expect("an end");
+        let is_refused = matches!(end, End::Refused(_));
+        assert!(*task != Task::Deploy && !is_refused, "{event}: {:?}", ran.ends);
+    }
 }

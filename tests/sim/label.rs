@@ -55,7 +55,7 @@ enum Promise<'a> {
     Nothing,
 }
 
-/// A label of the form `return NODES to STATE`.
+/// A label of the form `return NODES to STATE`, or `undo the first install of NODES: STATE`.
 struct Label<'a> {
     nodes: &'a str,
     promise: Promise<'a>,
@@ -65,14 +65,16 @@ impl<'a> Label<'a> {
     fn read(label: &'a str) -> Self {
         let none = Self { nodes: "", promise: Promise::Nothing };
         let label = label.strip_prefix("after a fix, ").unwrap_or(label);
+        let undone = label.strip_prefix("undo the first install of ");
+        if let Some((nodes, _)) = undone.and_then(|it| it.split_once(": ")) {
+            return Self { nodes, promise: Promise::RunsNothing };
+        }
         let Some((nodes, to)) = label.strip_prefix("return ").and_then(|it| it.split_once(" to "))
         else {
             return none;
         };
         let promise = if let Some(version) = to.strip_prefix("version ") {
             Promise::Runs(version)
-        } else if to.starts_with("no version") {
-            Promise::RunsNothing
         } else if to.starts_with("rotation") {
             Promise::IsUp
         } else {
@@ -82,7 +84,7 @@ impl<'a> Label<'a> {
     }
 
     fn names(&self, node: &str) -> bool {
-        self.nodes == "all nodes" || self.nodes.split(", ").any(|name| name == node)
+        self.nodes.starts_with("all ") || self.nodes.split(", ").any(|name| name == node)
     }
 
     fn is_true(&self, node: &Node, up: bool) -> bool {

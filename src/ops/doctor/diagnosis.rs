@@ -6,6 +6,7 @@
 use serde_json::json;
 
 use crate::gateway::{GatewayInfo, Observation};
+use crate::mark::Mark;
 use crate::plan::{Plan, Row, Selection};
 use crate::release::{Lines, PlannedAction};
 use crate::spec::Spec;
@@ -77,8 +78,8 @@ impl Diagnosis {
         for row in &plan.rows {
             self.add("node", &row.planned.node, node(row, fleet));
         }
-        if let Some(problem) = &fleet.registry_problem {
-            self.add("registry", "", Err(problem.clone()));
+        if let Some(problem) = fleet.registry_told(spec) {
+            self.add("registry", "", Err(problem));
         }
         for ((name, seen), (_, info)) in fleet.gateways.iter().zip(infos) {
             self.add("gateway", name, gateway(spec, fleet, seen, info));
@@ -126,7 +127,7 @@ impl Diagnosis {
                 Seen::Unknown(_) => "?",
                 Seen::Problem(_) => "NO",
             };
-            let seen = text::line(finding.seen.text(), 400);
+            let seen = text::line(finding.seen.text(), 600);
             table.row(&[mark, finding.what, &finding.name, &seen]);
         }
         let is_unknown = |finding: &&Finding| matches!(finding.seen, Seen::Unknown(_));
@@ -181,9 +182,16 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
     let place = format!("{}{mixed}", row.mark.word());
     let login = facts.and_then(|facts| facts.survey.as_ref()?.login());
     let login = login.map_or_else(String::new, |login| format!("; {login}"));
+    let dead = facts.is_some_and(NodeFacts::is_unreachable);
+    let dead = match row.mark {
+        Mark::Up if dead && !planned.first_install => {
+            "; nothing listens at its address: a release updates it first"
+        }
+        _ => "",
+    };
     let held = facts.and_then(NodeFacts::held);
     let held = held.map_or_else(String::new, |held| format!("; releases leave it out: {held}"));
-    Ok(format!("{}, runs {version}, marked {place}{login}{held}", row.address))
+    Ok(format!("{}, runs {version}, marked {place}{dead}{login}{held}", row.address))
 }
 
 /// Evaluates a gateway.

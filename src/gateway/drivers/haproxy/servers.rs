@@ -6,7 +6,7 @@ use crate::gateway::view::{Nodes, Peer, View};
 use crate::text;
 
 /// How many servers an error names.
-const NAMED: usize = 5;
+const NAMED: usize = 8;
 
 /// What a backend shows.
 #[derive(Debug, Default, PartialEq, Eq)]
