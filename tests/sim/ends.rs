@@ -181,8 +181,10 @@ impl State {
                 process.is_some_and(|process| kept || mixed || self.is_right(&process.version));
             // A node that was out before stays out, unless the new version is installed on it.
             let as_before = node.was_out && node.deeds.writes == 0 && (mixed || self.watch.undoes);
-            // A first install that was rolled back leaves nothing that could serve.
-            if (mixed || self.watch.undoes) && node.is_as_before_install(registry[at]) {
+            // A first install that was rolled back, or not reached, leaves nothing that could serve.
+            let is_new = node.is_empty() && node.deeds.writes == 0;
+            let is_new = is_new || node.is_as_before_install(registry[at]);
+            if (mixed || self.watch.undoes) && is_new {
                 continue;
             }
             if !right || !(registry[at] || as_before) {

@@ -116,6 +116,10 @@ impl State {
             self.check_kept(at, "and a restart starts that");
         }
         let node = &mut self.nodes[at];
+        // A reboot starts only what is installed.
+        if !ours && node.is_empty() {
+            return;
+        }
         if node.process.is_some() {
             return self.note(|| format!("node-{}: the port is in use", at + 1));
         }
