@@ -209,8 +209,9 @@ impl<'a> Situation<'a> {
         let only = nodes.join(",");
         let words = if is_whole { vec![id] } else { vec![id, "--only", &only] };
         let command = self.repeated.command("rollback", words);
-        let is_done = |_: &str, node: &NodeState| node.phase == Phase::Done;
-        let is_all = is_whole && !self.nodes(is_done).is_empty();
+        // A skipped node keeps the version that it ran before.
+        let any = |phase: Phase| self.release.nodes.values().any(|node| node.phase == phase);
+        let is_all = is_whole && any(Phase::Done) && !any(Phase::Skipped);
         let who = if is_all && nodes.len() > NODES_TOLD {
             format!("all {}", count(nodes.len(), "node"))
         } else {

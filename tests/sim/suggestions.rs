@@ -21,3 +21,12 @@ fn status_suggests_no_rollback_of_nodes_that_were_rolled_back() {
     assert!(next[0].starts_with("Next  return node-2 to version 1: "), "{status}");
     assert!(!next.concat().contains("node-1"), "{status}");
 }
+
+#[test]
+fn rollback_of_all_nodes_is_named_so_only_if_all_nodes_return() {
+    let mut schedule = third_is_bad();
+    schedule.shape.done = vec![0];
+    let text = Scene::new("some had it before", schedule).then(Task::Deploy).end();
+    assert!(text.contains("return node-2, node-3 to version 1 "), "{text}");
+    assert!(!text.contains("all nodes"), "{text}");
+}
