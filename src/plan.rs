@@ -18,7 +18,10 @@ use crate::text::{because, count};
 pub use next::LastLook;
 pub use render::resume_plan;
 pub use resume_points::{begin_again, held_nodes, objections, resume_points};
-pub use rollback::{NotUndone, RollbackPlan, missing_releases, restore_points, runs};
+pub use rollback::{
+    NotUndone, RollbackPlan, missing_releases, restore_points, runs, shortage_without,
+    stops_too_many,
+};
 pub(crate) use rows::version_of;
 pub use rows::{Row, started_before_link};
 use rows::{rows, unwell_and_left_out};

@@ -32,6 +32,9 @@ pub trait Inspection {
     /// Returns those of these nodes that can be updated now; none if together they would leave too few in rotation.
     fn updatable<'a>(&self, nodes: Vec<&'a str>) -> Vec<&'a str>;
 
+    /// Returns whether enough nodes are in rotation without these, after `returned` nodes are back.
+    fn can_stay_out(&self, nodes: &[&str], returned: &[&str]) -> bool;
+
     /// Returns whether a node is marked down in any registry, and no operator holds it.
     fn is_down(&self, node: &str) -> bool;
 
@@ -189,9 +192,14 @@ impl<'a> Situation<'a> {
         if let Some(seen) = seen {
             nodes = seen.updatable(nodes);
         }
-        let first = versions.get(nodes.first()?)?;
+        // The rollback of a first install only stops it.
         let is_first =
             |name: &&str| versions.get(name).is_some_and(|it| it == RestorePoint::NO_VERSION);
+        let (stopped, returned): (Vec<_>, Vec<_>) = nodes.iter().copied().partition(is_first);
+        if self.seen.is_some_and(|seen| !seen.can_stay_out(&stopped, &returned)) {
+            nodes.retain(|name| !is_first(name));
+        }
+        let first = versions.get(nodes.first()?)?;
         let is_undo = nodes.iter().all(is_first);
         let to = if nodes.iter().all(|name| versions.get(name) == Some(first)) {
             format!("version {first}")

@@ -14,9 +14,10 @@ use super::{Caller, Cause, Connections, Identity, Refusal, Session};
 use crate::engine::Operation;
 use crate::lock::Lock;
 use crate::mark::Mark;
+use crate::plan::shortage_without;
 use crate::release::{CommandKind, Hold, Planned, PlannedAction, PlannedNodes, Started};
 use crate::secret;
-use crate::spec::{NodeSpec, Spec};
+use crate::spec::Spec;
 use crate::survey::Fleet;
 use crate::world::World;
 
@@ -174,8 +175,9 @@ fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String])
     if let Some(problem) = fleet.registry_told(spec) {
         return Some(problem);
     }
+    let names: Vec<_> = nodes.iter().map(String::as_str).collect();
     if direction == Direction::Out
-        && let Some(problem) = too_few(spec, fleet, nodes)
+        && let Some(problem) = shortage_without(spec, fleet, &names, &[])
     {
         return Some(problem);
     }
@@ -187,19 +189,5 @@ fn objection(direction: Direction, spec: &Spec, fleet: &Fleet, nodes: &[String])
             let problem = fleet.nodes.get(name)?.registry_told()?;
             Some(format!("{name}: {problem}"))
         })
-    })
-}
-
-/// Returns the problem of a gateway that would route to too few nodes while all of these are out.
-fn too_few(spec: &Spec, fleet: &Fleet, nodes: &[String]) -> Option<String> {
-    let nodes: BTreeSet<_> = nodes.iter().map(String::as_str).collect();
-    fleet.gateways.iter().find_map(|(name, seen)| {
-        let seen = seen.as_ref().ok()?;
-        let leaves = |node: &NodeSpec| nodes.contains(node.name.as_str());
-        let remaining = spec.remaining(leaves, |node| seen.routes_to(&node.address));
-        let mut leave = spec.nodes.iter().filter(|node| leaves(node));
-        let costs = leave.any(|node| seen.routes_somewhere_to(&node.address));
-        (costs && remaining.is_short())
-            .then(|| format!("gateway {name} would route to {}", remaining.shortage()))
     })
 }

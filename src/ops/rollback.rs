@@ -14,7 +14,7 @@ use crate::engine::Operation;
 use crate::foreign::Recorded;
 use crate::journal::history::JournaledRelease;
 use crate::lock::Lock;
-use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points};
+use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points, stops_too_many};
 use crate::release::{CommandKind, PlannedAction, RestorePoint, Started};
 use crate::text::count;
 use crate::world::World;
@@ -136,6 +136,7 @@ async fn go_back<W: World, C: Caller>(
     let selection = Selection { only: nodes, ..Selection::default() };
     let mut plan = Plan::new(&spec, &fleet, &selection);
     plan.refusals.extend(missing_releases(&spec, &fleet, &plan));
+    plan.refusals.extend(stops_too_many(&spec, &fleet, &plan));
     if !plan.refusals.is_empty() {
         return Err(Refusal::refused(plan.refusals.join("; ")));
     }

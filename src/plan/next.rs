@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::Plan;
+use super::rollback::shortage_without;
 use crate::mark::Mark;
 use crate::release::{PlannedAction, Release};
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 use crate::suggestions::Inspection;
 use crate::survey::{Fleet, NodeFacts};
 
@@ -38,6 +39,13 @@ impl Inspection for LastLook<'_> {
         let blocked: BTreeSet<_> = blocked.map(|row| row.planned.node.as_str()).collect();
         nodes.retain(|node| !blocked.contains(node));
         if plan(&nodes).refusals.is_empty() { nodes } else { Vec::new() }
+    }
+
+    fn can_stay_out(&self, nodes: &[&str], returned: &[&str]) -> bool {
+        let stops = |node: &NodeSpec| nodes.contains(&node.name.as_str());
+        // A gateway that cannot be read now routes to all other nodes at best.
+        let may_suffice = nodes.is_empty() || !self.spec.remaining(stops, |_| true).is_short();
+        may_suffice && shortage_without(self.spec, self.fleet, nodes, returned).is_none()
     }
 
     fn is_down(&self, node: &str) -> bool {

@@ -8,7 +8,7 @@ use crate::playbook::Playbook;
 use crate::release::{NodeState, PlannedAction, Release, RestorePoint, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
-use crate::text::{self, count};
+use crate::text::{self, count, few};
 
 use super::Plan;
 
@@ -233,6 +233,39 @@ pub fn restore_points(
         ..target
     });
     Ok(toward.filter(|target| !target.nodes.is_empty()).collect())
+}
+
+/// Returns the problem of a gateway that would route to too few nodes without these, after `returned` nodes are back.
+#[must_use]
+pub fn shortage_without(
+    spec: &Spec,
+    fleet: &Fleet,
+    nodes: &[&str],
+    returned: &[&str],
+) -> Option<String> {
+    let is_in = |names: &[&str], node: &NodeSpec| names.contains(&node.name.as_str());
+    fleet.gateways.iter().find_map(|(name, seen)| {
+        let seen = seen.as_ref().ok()?;
+        let serves = |node: &NodeSpec| seen.routes_to(&node.address) || is_in(returned, node);
+        let remaining = spec.remaining(|node| is_in(nodes, node), serves);
+        let mut leave = spec.nodes.iter().filter(|node| is_in(nodes, node));
+        let costs = leave.any(|node| seen.routes_somewhere_to(&node.address));
+        (costs && remaining.is_short())
+            .then(|| format!("gateway {name} would route to {}", remaining.shortage()))
+    })
+}
+
+/// Returns why a rollback of first installs, which only stops them, would leave too few nodes.
+#[must_use]
+pub fn stops_too_many(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Option<String> {
+    let stays_out = |name: &&str| spec.node(name).is_some_and(NodeSpec::stays_out);
+    let (stopped, returned): (Vec<_>, Vec<_>) = plan.updated().into_iter().partition(stays_out);
+    let problem = shortage_without(spec, fleet, &stopped, &returned)?;
+    let names = few(stopped.into_iter().map(str::to_owned), 3).join(", ");
+    Some(format!(
+        "{problem}: {names} had no version before the release, so the rollback stops the service there; name fewer \
+         nodes with --only"
+    ))
 }
 
 /// Lists the nodes whose previous release was deleted in the meantime, so that it cannot be restored.

@@ -119,6 +119,7 @@ fn first_install_that_cannot_be_stopped_is_taken_out_and_says_so() {
     assert!(text.contains("out but not stopped, was a first install"), "{text}");
 }
 
+<<<<<<< HEAD
 /// Nothing is installed on a node that goes back to nothing, and the file of the old version may be gone.
 #[test]
 fn killed_rollback_of_a_first_install_needs_no_artifact() {
@@ -130,4 +131,31 @@ fn killed_rollback_of_a_first_install_needs_no_artifact() {
         let is_refused = matches!(end, End::Refused(_));
         assert!(*task != Task::Deploy && !is_refused, "{event}: {:?}", ran.ends);
     }
+=======
+/// No node had a version before.
+#[test]
+fn rollback_that_would_stop_every_node_is_refused() {
+    let mut schedule = Schedule::plain();
+    schedule.shape.empty = vec![0, 1, 2];
+    let scene = Scene::new("all", schedule).then(Task::Deploy).then(Task::Rollback);
+    let text = scene
+        .check(|state| {
+            assert!((0..3).all(|at| is_up(state, at) && state.nodes[at].serves()));
+        })
+        .end();
+    let told = "error: gateway gw-1 would route to 0 nodes only, fewer than 2: ";
+    assert!(text.contains(told), "{text}");
+    let why = "node-1, node-2, node-3 had no version before the release, so the rollback stops the service there";
+    assert!(text.contains(why), "{text}");
+}
+
+/// Two of three nodes must stay.
+#[test]
+fn rollback_of_first_installs_is_suggested_only_if_enough_nodes_stay() {
+    let mut schedule = Schedule::plain();
+    (schedule.shape.empty, schedule.bad) = (vec![0, 1, 2], vec![(2, Start::Never)]);
+    let text = Scene::new("some", schedule).then(Task::Deploy).then(Task::Status).end();
+    assert!(text.contains("return node-3 to no version: out of rotation, as before"), "{text}");
+    assert!(!text.contains("return all nodes") && !text.contains("--only node-1"), "{text}");
+>>>>>>> 9771e89 (Refuse a rollback that leaves too few nodes)
 }
