@@ -212,8 +212,11 @@ impl Shape {
         }
     }
 
-    /// Makes all nodes empty, or some. All are marked up, as nothing serves anyway. Most of some are marked down, and at
-    /// least one other node serves: without it, no node may leave rotation again after it was installed.
+    /// Makes all nodes empty, or some.
+    ///
+    /// All are marked up, as nothing serves anyway; then a failure rolls nothing back, because no node has a version to
+    /// return to. Some are marked down: one that is marked up and never serves makes every rollback fail. At least one
+    /// other node serves: without it, no node may leave rotation again after it was installed.
     pub(crate) fn install_first(&mut self, rng: &mut Rng) {
         let first = rng.usize(0..self.nodes);
         let is_all = rng.u8(0..3) == 0;
@@ -221,8 +224,11 @@ impl Shape {
         self.empty = (0..self.nodes).filter(is_empty).collect();
         self.done.retain(|node| !self.empty.contains(node));
         let mut others = (0..self.nodes).filter(|node| !self.empty.contains(node));
-        let Some(serves) = others.next() else { return self.out.clear() };
-        self.out.extend(self.empty.iter().filter(|_| rng.u8(0..4) > 0));
+        let Some(serves) = others.next() else {
+            self.on_failure = "stop";
+            return self.out.clear();
+        };
+        self.out.extend(&self.empty);
         self.out.retain(|node| *node != serves);
         self.out.sort_unstable();
         self.out.dedup();
