@@ -181,7 +181,19 @@ impl Pool {
                 continue;
             }
             let is_out = state.map_or(was_out, |state| state.marked.is_down().unwrap_or(was_out));
-            let part = match state.map(|state| state.phase) {
+            let phase = state.map(|state| state.phase);
+            // The rollback of a first install stops it.
+            let is_stopped = match phase {
+                Some(Phase::Done) => node.stays_out(),
+                Some(Phase::RolledBack) => {
+                    spec.back.get(&node.name).is_some_and(|back| back.stays_out())
+                }
+                _ => false,
+            };
+            if is_stopped {
+                continue;
+            }
+            let part = match phase {
                 Some(Phase::Done | Phase::Skipped) => Part::AsPlanned,
                 Some(Phase::RolledBack) => Part::RolledBack,
                 Some(Phase::Waiting | Phase::LeftOut) | None if !is_out => Part::Other,

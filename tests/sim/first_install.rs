@@ -5,6 +5,9 @@ use crate::operator::Task;
 use crate::process::Start;
 use crate::scene::Scene;
 use crate::schedule::{After, Kill, Schedule};
+=======
+use crate::scene::{Scene, printed};
+use crate::schedule::Schedule;
 use crate::world::State;
 use crate::{judged, resumed_after_kills};
 
@@ -131,7 +134,8 @@ fn killed_rollback_of_a_first_install_needs_no_artifact() {
         let is_refused = matches!(end, End::Refused(_));
         assert!(*task != Task::Deploy && !is_refused, "{event}: {:?}", ran.ends);
     }
-=======
+}
+
 /// No node had a version before.
 #[test]
 fn rollback_that_would_stop_every_node_is_refused() {
@@ -155,7 +159,16 @@ fn rollback_of_first_installs_is_suggested_only_if_enough_nodes_stay() {
     let mut schedule = Schedule::plain();
     (schedule.shape.empty, schedule.bad) = (vec![0, 1, 2], vec![(2, Start::Never)]);
     let text = Scene::new("some", schedule).then(Task::Deploy).then(Task::Status).end();
-    assert!(text.contains("return node-3 to no version: out of rotation, as before"), "{text}");
-    assert!(!text.contains("return all nodes") && !text.contains("--only node-1"), "{text}");
->>>>>>> 9771e89 (Refuse a rollback that leaves too few nodes)
+    assert!(text.contains("undo the first install of node-3: out of rotation"), "{text}");
+    assert!(!text.contains("--only node-1"), "{text}");
+}
+
+#[test]
+fn resume_does_not_watch_a_first_install_that_was_rolled_back() {
+    let mut schedule = with_a_new_node();
+    (schedule.shape.on_failure, schedule.bad) = ("rollback_all", vec![(2, Start::Never)]);
+    let text = Scene::new("failed", schedule).then(Task::Deploy).then(Task::Resume).end();
+    let last = *printed(&text).last().expect("a command");
+    assert!(last.contains("stopped and out, was a first install"), "{text}");
+    assert!(!last.contains("no longer healthy"), "{text}");
 }
