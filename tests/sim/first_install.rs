@@ -3,11 +3,8 @@
 use crate::attempt::{Act, End};
 use crate::operator::Task;
 use crate::process::Start;
-use crate::scene::Scene;
-use crate::schedule::{After, Kill, Schedule};
-=======
 use crate::scene::{Scene, printed};
-use crate::schedule::Schedule;
+use crate::schedule::{After, Kill, Schedule};
 use crate::world::State;
 use crate::{judged, resumed_after_kills};
 
@@ -122,7 +119,6 @@ fn first_install_that_cannot_be_stopped_is_taken_out_and_says_so() {
     assert!(text.contains("out but not stopped, was a first install"), "{text}");
 }
 
-<<<<<<< HEAD
 /// Nothing is installed on a node that goes back to nothing, and the file of the old version may be gone.
 #[test]
 fn killed_rollback_of_a_first_install_needs_no_artifact() {
