@@ -24,7 +24,7 @@ pub use rollback::{
 };
 pub(crate) use rows::version_of;
 pub use rows::{Row, started_before_link};
-use rows::{rows, unwell_and_left_out};
+use rows::{rows, warning_of_left_out};
 
 /// The nodes that the operator selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -253,7 +253,7 @@ impl Plan {
         }
         let told = updates.filter_map(|row| Some((&row.planned.node, row.warning.as_ref()?)));
         self.warnings.extend(told.map(|(node, why)| format!("{node}: {why}")));
-        let left = self.rows.iter().filter_map(|row| unwell_and_left_out(row, fleet));
+        let left = self.rows.iter().filter_map(|row| warning_of_left_out(spec, row, fleet));
         self.warnings.extend(left);
     }
 

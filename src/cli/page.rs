@@ -166,9 +166,14 @@ fn releases(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
                 Some(_) => progress(release, now),
                 None => how_it_ended(release, now),
             };
-            let actor = &started.actor;
-            lines.push(("Last release", format!("{} by {actor}: {how}", identified(started))));
+            let heading = if started.command.is_by_hand() { "Last change" } else { "Last release" };
+            lines.push((heading, format!("{} by {}: {how}", identified(started), started.actor)));
         }
+    }
+    let by_hand = status.last().filter(|(_, started)| started.command.is_by_hand());
+    if let Some((release, started)) = by_hand.and_then(|_| status.last_release()) {
+        let (actor, how) = (&started.actor, how_it_ended(release, now));
+        lines.push(("Last release", format!("{} by {actor}: {how}", identified(started))));
     }
     if let Some((release, started)) = status.unfinished() {
         let told = format!("{}: {}", identified(started), how_it_ended(release, now));

@@ -115,11 +115,17 @@ impl Status {
         started.find(|(_, started)| is(started.command))
     }
 
+    /// Returns the last release, without changes by hand, and its first record.
+    #[must_use]
+    pub fn last_release(&self) -> Option<(&Release, &Started)> {
+        self.newest(CommandKind::is_release)
+    }
+
     /// Returns the newest `deploy` if it is not done, a later `rollback` has returned some of its nodes, and others
     /// are still as the `deploy` has left them.
     #[must_use]
     pub fn unfinished(&self) -> Option<(&Release, &Started)> {
-        let (later, _) = self.newest(CommandKind::is_release)?;
+        let (later, _) = self.last_release()?;
         let (deploy, started) = self.newest(|command| command == CommandKind::Deploy)?;
         let is_whole = |release: &Release| {
             release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
@@ -208,7 +214,7 @@ impl Status {
         let by_hand = self.last().filter(|(_, started)| started.command.is_by_hand());
         let mut next = by_hand.map_or_else(Vec::new, |last| commands(last, false));
         let unfinished = self.unfinished();
-        let release = unfinished.or_else(|| self.newest(CommandKind::is_release));
+        let release = unfinished.or_else(|| self.last_release());
         next.extend(release.map_or_else(Vec::new, |it| commands(it, unfinished.is_some())));
         next.extend(suggestions::node_in(&also_out, &session.repeated(false)));
         if next.is_empty() {

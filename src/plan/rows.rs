@@ -105,7 +105,10 @@ fn row(
         let version = spec.version.as_deref().unwrap_or("the target version");
         (PlannedAction::Skip, format!("on {version}, healthy, routed"))
     } else if routed == Some(0) {
-        (PlannedAction::Update, "first: already out of rotation".to_owned())
+        (
+            PlannedAction::Update,
+            "first: already out of rotation, and returned by the release".to_owned(),
+        )
     } else if routed.is_some() && routed < all {
         let seen = fleet
             .gateways
@@ -141,20 +144,30 @@ fn row(
     }
 }
 
-/// At its end, a release verifies every node in rotation, not only those that it has updated.
-pub(super) fn unwell_and_left_out(row: &Row, fleet: &Fleet) -> Option<String> {
-    let node = &row.planned.node;
-    let is_left = row.planned.will == PlannedAction::LeftOut && !row.is_held;
-    let health = &fleet.nodes.get(node)?.health;
+/// Why a release can fail because of a node that it leaves out.
+pub(super) fn warning_of_left_out(spec: &Spec, row: &Row, fleet: &Fleet) -> Option<String> {
+    let name = &row.planned.node;
+    if row.planned.will != PlannedAction::LeftOut || row.is_held {
+        return None;
+    }
+    let facts = fleet.nodes.get(name)?;
+    let contradicts = contradiction(spec, fleet, spec.node(name)?, facts);
+    contradicts.map(|why| format!("{name}, which is left out: {why}")).or_else(|| {
+        let problem = unwell(row, facts)?;
+        Some(format!(
+            "{name} is in rotation but fails its health check ({problem}), and this release does not update it: the \
+             release cannot end as done"
+        ))
+    })
+}
+
+/// Why a node in rotation fails its health check. At its end, a release verifies every node in rotation, not only those
+/// that it has updated.
+fn unwell(row: &Row, facts: &NodeFacts) -> Option<String> {
+    let health = &facts.health;
     let problem = health.problem.as_ref().filter(|_| !health.is_unasked)?;
     let is_in = row.mark == Mark::Up && row.routed != Some(0);
-    (is_left && is_in).then(|| {
-        format!(
-            "{node} is in rotation but fails its health check ({}), and this release does not update it: the release \
-             cannot end as done",
-            text::line(problem, 160)
-        )
-    })
+    is_in.then(|| text::line(problem, 160))
 }
 
 /// A gateway that does not follow the registry entry cannot be switched by it.

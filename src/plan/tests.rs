@@ -400,7 +400,7 @@ fn programs_hear_of_every_node_gateway_and_write() {
     "plan.started","data":{"service":"app","file":"app.yaml","from":"1","to":"2","restart":false,"artifact":null,"batches":["1"],"number_of_batches":2,"min_healthy_time_ms":10000,"max_failures":0,"pool":{"nodes":3,"routed":2,"min":1},"lowest":2}}
     "plan.gateway","data":{"gateway":"gw-1","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
     "plan.gateway","data":{"gateway":"gw-2","type":"nginx-upsync","workers":null,"sync_interval_ms":5000,"lag_ms":7000,"reads":216,"confirmed_when":null,"problem":null}}
-    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"first_install":false,"held":null,"routed":0,"gateways":2}}
+    "plan.node","node":"c","data":{"will":"update","turn":1,"why":"first: already out of rotation, and returned by the release","from":"1","to":"2","address":"10.0.1.3:80","down":true,"was_out":true,"first_install":false,"held":null,"routed":0,"gateways":2}}
     "plan.node","node":"a","data":{"will":"update","turn":2,"why":"","from":"1","to":"2","address":"10.0.1.1:80","down":false,"was_out":false,"first_install":false,"held":null,"routed":2,"gateways":2}}
     "plan.node","node":"b","data":{"will":"left_out","turn":null,"why":"not selected","from":"1","to":null,"address":"10.0.1.2:80","down":false,"was_out":false,"first_install":false,"held":null,"routed":2,"gateways":2}}
     "plan.write","node":"c","step":"stop","data":{"command":"stop-it","sudo":false}}
@@ -505,4 +505,26 @@ fn held_node_is_left_out_whatever_its_state_and_does_not_count_as_serving() {
     let plan = Plan::new(&spec, &fleet, &included);
     assert_eq!((plan.count(PlannedAction::Update), plan.held().count()), (3, 0));
     assert!(plan.refusals.is_empty(), "{:?}", plan.refusals);
+}
+
+#[test]
+fn plan_warns_of_nodes_that_are_left_out_and_make_the_release_fail() {
+    let spec = spec("");
+    let warnings = |fleet: &Fleet| {
+        let selection = Selection { only: vec!["a".into()], ..Selection::default() };
+        Plan::new(&spec, fleet, &selection).warnings
+    };
+    let mut fleet = fleet(&spec);
+    assert_eq!(warnings(&fleet), [""; 0]);
+    let refused =
+        CheckResult { problem: Some("connection refused".into()), ..CheckResult::default() };
+    checked(&spec, &mut fleet, "b", refused);
+    let told = "b is in rotation but fails its health check (connection refused), and this release does not update it: \
+                the release cannot end as done";
+    assert_eq!(warnings(&fleet), [told]);
+    take_out(&mut fleet, &spec, "b", &[0, 1], true);
+    assert_eq!(warnings(&fleet), [""; 0]);
+    take_out(&mut fleet, &spec, "c", &[0], true);
+    let told = "c, which is left out: gw-2 still routes to it although it is marked down: does gw-2 follow this registry?";
+    assert_eq!(warnings(&fleet), [told]);
 }
