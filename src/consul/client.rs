@@ -29,6 +29,10 @@ use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Permit, Reply, 
 /// The time limit for an answer from any of the servers: long enough for an election.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How long servers that all refuse the connection are asked again before anything is changed: long enough for a
+/// restart.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The pause after a round in which no server could answer. It doubles up to one second.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -48,6 +52,8 @@ pub struct Client<W> {
     /// The address that answered last.
     preferred: AtomicUsize,
     patience: Duration,
+    /// The same while every server refuses the connection.
+    refused_patience: Duration,
 }
 
 impl<W: World> Client<W> {
@@ -56,7 +62,8 @@ impl<W: World> Client<W> {
     pub fn new(world: Arc<W>, settings: Settings) -> Self {
         let preferred = AtomicUsize::new(0);
         let permit = Permit::default();
-        Self { world, settings, remote: None, permit, preferred, patience: PATIENCE }
+        let (patience, refused_patience) = (PATIENCE, PATIENCE);
+        Self { world, settings, remote: None, permit, preferred, patience, refused_patience }
     }
 
     /// The same client with another patience for unreachable servers.
@@ -70,7 +77,14 @@ impl<W: World> Client<W> {
             permit: self.permit.clone(),
             preferred,
             patience,
+            refused_patience: self.refused_patience,
         }
+    }
+
+    /// The same client for queries before anything is changed. It gives up soon if nothing listens at any address.
+    #[must_use]
+    pub fn before_a_change(&self) -> Self {
+        Self { refused_patience: REFUSED_PATIENCE, ..self.with_patience(self.patience) }
     }
 
     /// The same client. Its writes from another machine need this permit.
@@ -101,7 +115,8 @@ impl<W: World> Client<W> {
     pub fn at(&self, address: &str, remote: Option<&Host>) -> Self {
         let settings = Settings { addresses: vec![address.to_owned()], ..self.settings.clone() };
         let client = Self::new(self.world.clone(), settings);
-        Self { remote: remote.cloned(), patience: self.patience, ..client }
+        let (patience, refused_patience) = (self.patience, self.refused_patience);
+        Self { remote: remote.cloned(), patience, refused_patience, ..client }
     }
 
     /// The addresses of the servers.
@@ -158,12 +173,13 @@ impl<W: World> Client<W> {
         body: Option<Vec<u8>>,
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let deadline = Instant::now() + self.patience;
+        let end = Instant::now() + self.patience;
+        let mut refused_since = None;
         let mut pause = FIRST_PAUSE;
         let addresses = &self.settings.addresses;
         loop {
             let mut problems = Vec::new();
-            let mut untrusted = 0;
+            let (mut untrusted, mut refused) = (0, 0);
             let mut answered = false;
             // How long each server that could not answer asks the client to wait.
             let mut waits = Vec::new();
@@ -206,7 +222,10 @@ impl<W: World> Client<W> {
                             said(&reply)
                         }
                     },
-                    Err(HttpError::NotSent(problem)) => problem,
+                    Err(error @ HttpError::NotSent(_)) => {
+                        refused += usize::from(error.is_refused());
+                        error.to_string()
+                    }
                     Err(HttpError::Untrusted(problem)) => {
                         untrusted += 1;
                         problem
@@ -224,6 +243,9 @@ impl<W: World> Client<W> {
                 return Err(Error::Untrusted(problems.join("; ")));
             }
             let now = Instant::now();
+            refused_since = (refused == addresses.len()).then(|| refused_since.unwrap_or(now));
+            let deadline =
+                refused_since.map_or(end, |since| end.min(since + self.refused_patience));
             // The next round begins when the first server may be asked again, at the latest at the end of the
             // patience.
             let asked = waits.into_iter().min().unwrap_or_default();

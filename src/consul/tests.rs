@@ -139,6 +139,34 @@ async fn unreachable_consul_fails_in_bounded_time_and_names_every_address() {
     assert!(urls(&world).len() > 10, "it was tried again and again");
 }
 
+/// A server restarts within seconds. An election, and a silent server, may need longer.
+#[tokio::test(start_paused = true)]
+async fn refusing_servers_are_given_up_soon_only_before_a_change() {
+    let waited = async |replies: Vec<_>, is_before: bool| {
+        let (_, client) = client(replies);
+        let client = if is_before { client.before_a_change() } else { client };
+        let begun = Instant::now();
+        assert!(client.kv_get("k").await.is_err(), "no server answers");
+        begun.elapsed().as_millis().div_ceil(1000)
+    };
+    assert_eq!(waited(Vec::new(), false).await, 15);
+    assert_eq!(waited(Vec::new(), true).await, 3);
+    // Two addresses: one of them is not refused for longer than that.
+    let mixed =
+        || [Err(HttpError::NotSent("no route to host".into())), reply(500, "No cluster leader")];
+    let long: Vec<_> = (0..40).flat_map(|_| mixed()).collect();
+    assert_eq!(waited(long, true).await, 15);
+    let half =
+        || [Err(HttpError::NotSent("connection refused".into())), reply(500, "No cluster leader")];
+    let half: Vec<_> = (0..40).flat_map(|_| half()).collect();
+    assert_eq!(waited(half, true).await, 15, "one server has an election");
+    let (_, client) = client(Vec::new());
+    let begun = Instant::now();
+    let hurried = client.before_a_change().with_patience(Duration::from_secs(1));
+    assert!(hurried.kv_get("k").await.is_err());
+    assert!(begun.elapsed() <= Duration::from_secs(1));
+}
+
 /// The write certainly had no effect, so it is repeated as well.
 #[tokio::test(start_paused = true)]
 async fn next_address_is_asked_after_a_rate_limit() {

@@ -11,8 +11,10 @@ use crate::world::World;
 pub struct Connections<W> {
     /// The world.
     pub world: Arc<W>,
-    /// Consul.
+    /// Consul, for what is read before anything is changed.
     pub consul: Arc<Client<W>>,
+    /// Consul, for a release. It has more patience with servers that refuse connections.
+    pub consul_of_release: Arc<Client<W>>,
     is_shared: bool,
 }
 
@@ -20,7 +22,9 @@ impl<W: World> Connections<W> {
     /// Makes the connections of a playbook.
     #[must_use]
     pub fn new(world: Arc<W>, consul: Arc<Client<W>>, playbook: &Playbook) -> Self {
-        Self { world, consul, is_shared: playbook.names_consul() }
+        let before = Arc::new(consul.before_a_change());
+        let is_shared = playbook.names_consul();
+        Self { world, consul: before, consul_of_release: consul, is_shared }
     }
 
     /// Returns Consul if the playbook uses it. The data that operators share is there.

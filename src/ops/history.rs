@@ -39,14 +39,16 @@ pub struct History {
 impl History {
     /// Reads the journals in a service's state folder and in Consul.
     ///
-    /// If Consul is known to be unreachable, the failure to list releases is not reported again.
+    /// If Consul is known to be unreachable, it is asked only once, and the failure to list releases is not reported
+    /// again.
     pub async fn read<W: World>(
         session: &Session,
         connections: &Connections<W>,
         reachable: bool,
     ) -> Self {
         let service = session.service();
-        let client = connections.shared_in_passing(PATIENCE);
+        let patience = if reachable { PATIENCE } else { Duration::ZERO };
+        let client = connections.shared_in_passing(patience);
         let nodes = session.loaded.playbook.nodes.iter().map(Node::display_name).collect();
         let recent =
             journals::recent(&session.state, client.as_ref(), service, RELEASES, &nodes).await;

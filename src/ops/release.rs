@@ -132,7 +132,7 @@ impl<W: World> Job<'_, W> {
         let stop = caller.stop();
         let engine = Engine {
             world: connections.world.clone(),
-            consul: connections.consul.clone(),
+            consul: connections.consul_of_release.clone(),
             spec: spec.clone(),
             operation,
             stop: stop.clone(),
@@ -173,7 +173,7 @@ async fn last_look<W: World>(
     }
     let hurried = matches!(*stop.borrow(), StopReason::Requested(_));
     let time = if hurried { HURRIED_LOOK } else { LAST_LOOK };
-    let mut fleet = survey(&connections.world, &connections.consul, spec, time).await;
+    let mut fleet = survey(&connections.world, &connections.consul_of_release, spec, time).await;
     fleet.take_for_out(|node| ended.release.nodes.get(node)?.taken_out());
     Some(fleet)
 }

@@ -73,7 +73,9 @@ pub async fn status<W: World, C: Caller>(
     let reachable = fleet.registry_problem.is_none();
     let history = History::read(session, connections, reachable);
     let history = unless_stopped(caller, history::JOURNALS, history).await?;
-    let client = connections.shared_in_passing(LOCK_PATIENCE);
+    // It was just asked for long enough.
+    let patience = if reachable { LOCK_PATIENCE } else { Duration::ZERO };
+    let client = connections.shared_in_passing(patience);
     let lock = locking::look(session, client.as_ref());
     let wait = Wait { at_most: LOCK_PATIENCE, ..locking::LOOK };
     let lock = match unless_stopped(caller, wait, lock).await? {

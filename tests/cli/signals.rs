@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{Case, SMALL};
 
@@ -50,6 +50,29 @@ fn signal_ends_every_command_that_waits_for_a_silent_consul() {
         stderr.read_to_string(&mut rest).expect("UTF-8");
         assert_eq!(code, Some(10), "{command}: {rest}");
     }
+}
+
+/// Nothing listens at Consul's address. A restart takes seconds, and a command that has changed nothing waits no longer.
+#[test]
+fn command_that_changes_nothing_gives_up_soon_if_consul_refuses_connections() {
+    let commands = [
+        (0, &["status"][..], &[][..]),
+        (3, &["lock", "show"], &[]),
+        (3, &["lock", "break"], &["--yes"]),
+        (3, &["resume"], &["--yes"]),
+    ];
+    let begun = Instant::now();
+    let runs = commands.map(|(code, command, arguments)| {
+        let case = Case::new(&[("app.yaml", SMALL.as_bytes())]);
+        let case = case.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let mut run = case.command(&[command, &["app.yaml"], arguments].concat());
+        let child = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+        (code, command, child, case)
+    });
+    for (code, command, mut child, _case) in runs {
+        assert_eq!(child.wait().expect("ends").code(), Some(code), "{command:?}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
 }
 
 /// A lock that a session holds.
