@@ -58,7 +58,7 @@ pub(super) fn connected<T>(
     let result = runtime.block_on(async {
         signals::outlive_file_limit();
         let connections = open_connections(session, global)?;
-        let mut terminal = Terminal::new(global)?;
+        let mut terminal = Terminal::new(global, session.command("status"))?;
         let result = work(&connections, &mut terminal).await;
         connections.world.inner().close().await;
         result

@@ -214,7 +214,9 @@ fn how_it_ended(release: &Release, now: Timestamp) -> String {
         Some(finished) => {
             format!("{} {ago} ago, exit {}", finished.result.in_words(), finished.exit_code)
         }
-        None => format!("interrupted {ago} ago (rollgate was killed){}", steps(release, None)),
+        None => {
+            format!("interrupted {ago} ago (rollgate ended in the middle){}", steps(release, None))
+        }
     }
 }
 

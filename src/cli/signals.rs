@@ -13,12 +13,13 @@ use crate::report::print_stderr;
 pub(super) struct Signals(watch::Receiver<StopReason>);
 
 impl Signals {
-    /// Handles SIGINT, SIGTERM and SIGHUP from now on. SIGHUP stays ignored if it is, as under `nohup`.
+    /// Handles SIGINT, SIGTERM and SIGHUP from now on. SIGHUP stays ignored if it is, as under `nohup`. `status`: the
+    /// command that shows the state after a second signal.
     ///
     /// # Errors
     ///
     /// If the system refuses.
-    pub(super) fn listen() -> Result<Self, Refusal> {
+    pub(super) fn listen(status: String) -> Result<Self, Refusal> {
         let hear = |kind| {
             let heard = signal(kind);
             heard.map_err(|error| {
@@ -36,7 +37,7 @@ impl Signals {
             let (name, code) = next(&mut interrupt, &mut terminate, hangup.as_mut()).await;
             echo::restore();
             print_stderr(&format!(
-                "{name} again: exiting now; the journal is complete, see `rollgate status`\n"
+                "{name} again: exiting now; the journal is complete, see `{status}`\n"
             ));
             // The ssh connections have their own guard, which outlives this process.
             std::process::exit(code);

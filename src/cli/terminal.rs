@@ -22,13 +22,14 @@ pub(super) struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    /// Handles signals from now on. It must run within a runtime.
+    /// Handles signals from now on. It must run within a runtime. `status`: the command that shows the state after a
+    /// second signal.
     ///
     /// # Errors
     ///
     /// If the system refuses.
-    pub(super) fn new(global: &'a Global) -> Result<Self, Refusal> {
-        let (identity, signals) = (identity::own(), Signals::listen()?);
+    pub(super) fn new(global: &'a Global, status: String) -> Result<Self, Refusal> {
+        let (identity, signals) = (identity::own(), Signals::listen(status)?);
         Ok(Self { global, identity, signals })
     }
 }

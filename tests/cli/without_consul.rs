@@ -1,6 +1,7 @@
 //! Commands without Consul: the lock and the journal are files of the state folder.
 
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -67,6 +68,36 @@ fn held_up(case: &Case) -> Child {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
     until("requests are counted", || case.folder().join("counted").exists());
     child
+}
+
+#[test]
+fn second_signal_tells_a_command_that_can_be_typed() {
+    let case = case();
+    fs::remove_file(case.folder().join("go")).expect("it was there");
+    let out = ["node", "out", "app.yaml", "app-1", "--state-dir", "other state"];
+    let mut command = case.command(&out);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("runs");
+    until("requests are counted", || case.folder().join("counted").exists());
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut told = |words: &str| {
+        let found =
+            lines.by_ref().find(|line| line.as_ref().is_ok_and(|line| line.contains(words)));
+        found.expect(words).expect("UTF-8")
+    };
+    let interrupt = || {
+        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(killed.expect("kill runs").success());
+    };
+    interrupt();
+    told("stopping");
+    interrupt();
+    let line = told("SIGINT again");
+    let status = "`rollgate status app.yaml --state-dir 'other state'`";
+    assert!(line.contains(status), "{line}");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+    let (status, _) = case.exits(0, &["status", "app.yaml", "--state-dir", "other state"]);
+    assert!(status.contains("ago (rollgate ended in the middle)"), "{status}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn goes_on_after_a_kill(steps: &[&str]) {
         } else {
             bench.run(&["lock", "break"], &["--yes"]).exits(0);
             let status = bench.run(&["status"], &["--state-dir", elsewhere]).exits(0).stdout();
-            assert!(status.contains("ago (rollgate was killed)"), "{status}");
+            assert!(status.contains("ago (rollgate ended in the middle)"), "{status}");
             assert!(status.contains("Next  resume: rollgate resume "), "{status}");
             bench.run(&["resume"], &["--yes", "--state-dir", elsewhere]).exits(0).says("DONE");
         }

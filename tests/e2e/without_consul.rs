@@ -29,7 +29,7 @@ fn release_without_consul_locks_resumes_and_rolls_back_from_its_state_folder() {
     killed.wait().expect("ends");
     drop(events);
     let status = bench.run(&["status"], &version).exits(0).stdout();
-    assert!(status.contains("ago (rollgate was killed)"), "{status}");
+    assert!(status.contains("ago (rollgate ended in the middle)"), "{status}");
     bench.run(&["resume"], &["--yes"]).exits(0).says("DONE");
     assert!(bench.versions().iter().all(|version| version.as_deref() == Some("2")));
     bench.run(&["rollback"], &["--yes"]).exits(0).says("DONE");
