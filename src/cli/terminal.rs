@@ -11,7 +11,7 @@ use super::{identity, output};
 use crate::engine::{Sink, StopReason};
 use crate::ops::{Caller, Cause, Identity, Question, Refusal};
 use crate::release::Release;
-use crate::report::print_page;
+use crate::report::{broken_question, print_page, print_stderr};
 use crate::text::harmless;
 
 /// The terminal, or the log of a CI job.
@@ -54,7 +54,8 @@ impl Caller for Terminal<'_> {
         if let Some(plan) = question.plan {
             print_page(plan);
         }
-        let prompt = harmless(question.prompt);
+        let (before, prompt) = broken_question(&harmless(question.prompt));
+        print_stderr(&before);
         // Signals are handled during the question.
         let ask = || Confirm::new().with_prompt(prompt).default(false).interact_opt();
         let answer = tokio::task::spawn_blocking(ask).await;

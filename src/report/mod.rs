@@ -22,7 +22,7 @@ pub use end::{NodeView, Report, serving};
 pub use json::Json;
 pub use live::Live;
 pub use plain::Plain;
-use wrap::{width_of, wrapped};
+use wrap::{question, width_of, wrapped};
 
 /// A reporter: it hears events, and the clock between them.
 pub trait Reporter: Sink {
@@ -39,6 +39,12 @@ pub(crate) fn print_stderr(text: &str) {
 /// The same for a page: on a terminal, long lines are broken between words.
 pub(crate) fn print_page(text: &str) {
     print_stderr(&broken(text, width_of(std::io::stderr())));
+}
+
+/// Breaks a question that is longer than a line of the terminal. Returns the lines before its last one, and the last
+/// one.
+pub(crate) fn broken_question(prompt: &str) -> (String, String) {
+    question(&secret::hide(prompt), width_of(std::io::stderr()))
 }
 
 /// The form of a page for stdout, without secrets: on a terminal, long lines are broken between words.

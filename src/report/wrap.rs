@@ -10,6 +10,9 @@ const COMMAND: &str = "rollgate ";
 /// The narrowest terminal for which lines are broken.
 const NARROWEST: usize = 40;
 
+/// The room for ` [y/N] no` after a question.
+const ANSWER: usize = 10;
+
 /// The indent of the rest of a line that has no columns.
 const INDENT: usize = 4;
 
@@ -28,6 +31,14 @@ pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
         _ => broken(line, width),
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks a question. Returns the lines before its last one, and the last one, with room for the answer.
+#[must_use]
+pub(crate) fn question(prompt: &str, width: Option<usize>) -> (String, String) {
+    let text = wrapped(prompt, width.map(|width| width.saturating_sub(ANSWER)));
+    let (before, last) = text.split_at(text.rfind('\n').map_or(0, |at| at + 1));
+    (before.to_owned(), last.to_owned())
 }
 
 fn broken(line: &str, width: usize) -> String {
@@ -86,5 +97,16 @@ mod tests {
         let word = "x".repeat(50);
         assert_eq!(told(&format!("a {word} b")), format!("a\n    {word}\n    b"));
         assert_eq!(wrapped(&word, None), word);
+    }
+
+    #[test]
+    fn long_question_is_broken_between_words_and_leaves_room_for_the_answer() {
+        let prompt =
+            "Held by alice@vm, last seen 2s ago at node-1 stage. Break the lock? It stops.";
+        let before = "Held by alice@vm, last seen 2s\n    ago at node-1 stage. Break\n".to_owned();
+        let last = "    the lock? It stops.".to_owned();
+        assert_eq!(question(prompt, Some(40)), (before, last));
+        assert_eq!(question("Go on?", Some(40)), (String::new(), "Go on?".to_owned()));
+        assert_eq!(question(prompt, None), (String::new(), prompt.to_owned()));
     }
 }
