@@ -31,7 +31,8 @@ pub use error::{LockError, NotHeld};
 pub use fence::Fence;
 use fence::key;
 pub use file::FileLock;
-pub use holder::Holder;
+use holder::RENEWAL;
+pub use holder::{Holder, Process};
 pub use status::{LockStatus, break_lock, look, may_share};
 
 /// The session ends if it is not renewed for this time, or for up to twice as long.
@@ -40,8 +41,8 @@ pub const TTL: Duration = Duration::from_secs(15);
 /// How long Consul keeps the lock closed after its holder died. The holder's running work ends in this time.
 pub const LOCK_DELAY: Duration = Duration::from_secs(10);
 
-/// The time between two renewals.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// The longest time after which Consul frees the lock of a dead holder. It ends a session after up to twice its TTL.
+pub const FREED_WITHIN: Duration = Duration::from_secs(2 * TTL.as_secs() + LOCK_DELAY.as_secs());
 
 /// The time between two attempts to get a lock that is held.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use crate::diagnostic::render;
+use crate::lock::Process;
 use crate::mark::Mark;
 use crate::ops::lock::{Broken, Found};
-use crate::ops::locking::described;
+use crate::ops::locking::{described, freed};
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::{Plan, Selection};
@@ -181,11 +182,14 @@ fn releases(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
     }
     match &status.lock {
         LockState::Free => {}
-        LockState::Held(holder) => {
-            lines.push(("Lock held by", described(holder.as_ref(), now)));
+        LockState::Held(holder, process) => {
+            let who = described(holder.as_ref(), *process, now);
+            let freed = freed(holder.as_ref(), *process, now);
+            let freed = freed.map_or(String::new(), |freed| format!("; {freed}"));
+            lines.push(("Lock held by", format!("{who}{freed}")));
         }
         LockState::Left(holder) => {
-            let who = described(Some(holder), now);
+            let who = described(Some(holder), Process::Ended, now);
             lines.push(("Lock left by", format!("{who}; that process has ended")));
         }
         LockState::Unknown(problem) => lines.push(("Lock unknown:", problem.clone())),

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::open::{Missing, open};
 use super::{output, page};
 use crate::gateway::Observation;
+use crate::lock::Process;
 use crate::ops::Refusal;
 use crate::ops::status::{LockState, Status, status};
 use crate::release::{Finished, Lines, Outcome};
@@ -99,13 +100,19 @@ fn tell(status: &Status, spec: &Spec, lines: &mut Lines) {
     }
     let lock = match &status.lock {
         LockState::Free => None,
-        LockState::Held(Some(holder)) => Some(serde_json::to_value(holder).unwrap_or_default()),
+        LockState::Held(Some(holder), process) => {
+            let mut data = serde_json::to_value(holder).unwrap_or_default();
+            if *process == Process::Runs {
+                data["runs"] = true.into();
+            }
+            Some(data)
+        }
         LockState::Left(holder) => {
             let mut left = serde_json::to_value(holder).unwrap_or_default();
             left["ended"] = true.into();
             Some(left)
         }
-        LockState::Held(None) => Some(json!({ "problem": "held by an unknown process" })),
+        LockState::Held(None, _) => Some(json!({ "problem": "held by an unknown process" })),
         LockState::Unknown(problem) => Some(json!({ "problem": problem })),
     };
     if let Some(data) = lock {

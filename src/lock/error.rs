@@ -1,6 +1,6 @@
 //! Why a lock is not held.
 
-use super::holder::Holder;
+use super::holder::{Holder, Process};
 use crate::consul::Error;
 
 /// Why there is no lock.
@@ -9,12 +9,28 @@ pub enum LockError {
     /// Another process holds it.
     #[error("the lock is held")]
     Held(Option<Box<Holder>>),
+    /// A process that runs holds it: it has locked the file of the same state folder.
+    #[error("the lock is held")]
+    Running(Option<Box<Holder>>, Process),
     /// Its holder died; Consul keeps it closed for the lock-delay.
     #[error("lock holder died; Consul frees the lock in at most 10 s")]
     Closed(Option<Box<Holder>>),
     /// Consul cannot be asked, or refuses.
     #[error(transparent)]
     Consul(#[from] Error),
+}
+
+impl LockError {
+    /// The process that holds it, or held it last, as far as it is known.
+    #[must_use]
+    pub fn holder(&self) -> Option<&Holder> {
+        match self {
+            Self::Held(holder) | Self::Running(holder, _) | Self::Closed(holder) => {
+                holder.as_deref()
+            }
+            Self::Consul(_) => None,
+        }
+    }
 }
 
 /// This process no longer holds the lock, or cannot verify it.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::holder::Holder;
+use super::holder::{Holder, Process};
 use crate::file;
 
 /// The name of the file in the state folder.
@@ -97,14 +97,22 @@ impl FileLock {
         Ok(is_held.then_some(None))
     }
 
-    /// Returns whether a holder locked the file of this state folder and has ended. Its lock in Consul may exist for
-    /// a while longer.
+    /// Returns what the file of this state folder tells about the process of a holder that has locked it.
     #[must_use]
-    pub fn has_ended(state: &Path, holder: &Holder) -> bool {
-        let Ok(file) = file::open_regular(&state.join(FILE)) else { return false };
-        let is_same =
-            matches!(identity(&file), Ok(Some(same)) if Some(&same) == holder.file.as_ref());
-        is_same && file.try_lock_shared().is_ok()
+    pub fn process(state: &Path, other: &Holder) -> Process {
+        let Ok(file) = file::open_regular(&state.join(FILE)) else { return Process::Unknown };
+        if !matches!(identity(&file), Ok(Some(same)) if Some(&same) == other.file.as_ref()) {
+            return Process::Unknown;
+        }
+        match file.try_lock_shared() {
+            Ok(()) => Process::Ended,
+            // Another process may have locked it since.
+            Err(TryLockError::WouldBlock) => match holder(&file) {
+                Ok(Some(now)) if now.is(other) => Process::Runs,
+                _ => Process::Unknown,
+            },
+            Err(TryLockError::Error(_)) => Process::Unknown,
+        }
     }
 
     /// Returns whether the locked file is still the one in the state folder. A process that finds another file
@@ -176,17 +184,21 @@ mod tests {
             released: false,
         };
         first.sign(&holder).expect("written");
+        let process = |holder: &Holder| FileLock::process(state.path(), holder);
         let second = FileLock::take(state.path()).expect("lockable");
         assert_eq!(second.map(|_| ()).expect_err("held"), Some(holder.clone()));
         let identity = first.identity().map(str::to_owned);
         assert!(identity.is_some());
-        drop(first);
+        assert_eq!(process(&holder), Process::Unknown, "it has not said which file it locked");
         let holder = Holder { file: identity.clone(), ..holder };
-        assert!(FileLock::has_ended(state.path(), &holder));
+        assert_eq!(process(&holder), Process::Runs);
+        drop(first);
+        assert_eq!(process(&holder), Process::Ended);
         let other = Holder { file: Some("another file".into()), ..holder.clone() };
-        assert!(!FileLock::has_ended(state.path(), &other));
-        let third = FileLock::take(state.path()).expect("lockable").expect("free again");
-        assert!(!FileLock::has_ended(state.path(), &holder));
+        assert_eq!(process(&other), Process::Unknown);
+        let mut third = FileLock::take(state.path()).expect("lockable").expect("free again");
+        third.sign(&Holder { pid: 2, ..holder.clone() }).expect("written");
+        assert_eq!(process(&holder), Process::Unknown, "another process runs");
         assert_eq!(third.identity(), identity.as_deref());
     }
 

@@ -1,11 +1,27 @@
 //! The holder of a lock, as other processes read it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{json, text};
 
+/// The time between two renewals of the lock. Each of them is a sign of life.
+pub(super) const RENEWAL: Duration = Duration::from_secs(5);
+
 /// A longer description is cut, because other programs have written its parts.
 const LONGEST: usize = 400;
+
+/// What this machine knows of the process that holds a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Process {
+    /// It runs on this machine.
+    Runs,
+    /// It ran on this machine and has ended. Its lock in Consul may exist for a while longer.
+    Ended,
+    /// It uses another state folder, or another machine.
+    Unknown,
+}
 
 /// The holder of a lock, and its current work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,18 +83,33 @@ impl Holder {
 
     /// Describes it in one line: `ci-7, `deploy`, release 7f3a, acquired 3m ago, last seen 2s ago at node-2 drain`.
     #[must_use]
-    pub fn describe(&self, now: jiff::Timestamp) -> String {
+    pub fn describe(&self, process: Process, now: jiff::Timestamp) -> String {
         let ago = |then| text::elapsed(then, now);
         let mut parts = vec![self.by.clone()];
-        if !self.by.contains(&self.host) {
+        let runs = process == Process::Runs;
+        if !runs && !self.by.contains(&self.host) {
             parts.push(format!("on {}", self.host));
         }
         parts.extend([format!("`{}`", self.command), format!("release {}", self.release)]);
+        if runs {
+            parts.push(format!("process {} on this machine, which runs", self.pid));
+        }
         parts.push(format!("acquired {} ago", ago(self.since)));
-        // The work is as old as the sign of life.
-        let at = if self.doing.is_empty() { String::new() } else { format!(" at {}", self.doing) };
-        parts.push(format!("last seen {} ago{at}", ago(self.seen)));
+        // A running process that has written no sign of life since must not look dead.
+        if !runs || self.seen != self.since {
+            // The work is as old as the sign of life.
+            let work = &self.doing;
+            let at = if work.is_empty() { String::new() } else { format!(" at {work}") };
+            parts.push(format!("last seen {} ago{at}", ago(self.seen)));
+        }
         text::line(&parts.join(", "), LONGEST)
+    }
+
+    /// Whether it has written no sign of life for so long that its process or its machine may be dead.
+    #[must_use]
+    pub fn is_silent(&self, now: jiff::Timestamp) -> bool {
+        let silence = Duration::try_from(now.duration_since(self.seen)).unwrap_or_default();
+        silence > 2 * RENEWAL
     }
 }
 
@@ -102,11 +133,21 @@ mod tests {
         };
         assert_eq!(Holder::from_bytes(&holder.to_bytes()), Some(holder.clone()));
         assert_eq!(
-            holder.describe("2026-06-12T14:03:12Z".parse().expect("time")),
+            holder.describe(Process::Unknown, "2026-06-12T14:03:12Z".parse().expect("time")),
             "ci:https://ci.example/jobs/9, on runner-7, `deploy`, release 7f3a, acquired 3m12s ago, \
              last seen 2s ago at node-2 drain [2J"
         );
         assert_eq!(Holder::from_bytes(b"not ours"), None);
+        let told = |holder: &Holder| {
+            let now = "2026-06-12T14:13:12Z".parse().expect("time");
+            assert!(holder.is_silent(now) && !holder.is_silent(holder.seen));
+            holder.describe(Process::Runs, now)
+        };
+        let runs = "ci:https://ci.example/jobs/9, `deploy`, release 7f3a, process 42 on this machine, which runs, \
+                    acquired 13m12s ago";
+        assert_eq!(told(&holder), format!("{runs}, last seen 10m02s ago at node-2 drain [2J"));
+        let new = Holder { seen: holder.since, doing: String::new(), ..holder.clone() };
+        assert_eq!(told(&new), runs, "what is as old as the lock is no sign of death");
         let later = Holder { doing: "node-3 stop".into(), seen: holder.since, ..holder.clone() };
         assert!(holder.is(&later), "what it does and when it was seen last is told anew");
         for other in [

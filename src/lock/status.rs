@@ -1,7 +1,7 @@
 //! The lock as a process sees it that does not hold it.
 
 use super::fence::key;
-use super::holder::Holder;
+use super::holder::{Holder, Process};
 use crate::consul::{Client, Error, SessionFence, Write};
 use crate::world::World;
 
@@ -15,6 +15,8 @@ pub struct LockStatus {
     pub session: Option<String>,
     /// The holder, or the last one.
     pub holder: Option<Holder>,
+    /// What this machine knows of its process.
+    pub process: Process,
 }
 
 /// Reads the lock of a service. `None` if it was never acquired.
@@ -30,6 +32,7 @@ pub async fn look<W: World>(
     Ok(entry.map(|entry| LockStatus {
         holder: Holder::from_bytes(&entry.value),
         session: entry.session,
+        process: Process::Unknown,
     }))
 }
 

@@ -83,24 +83,43 @@ pub(super) fn unless_stopped<'a, C: Caller, T: 'a>(
     wait: Wait<'a>,
     work: impl Future<Output = T> + 'a,
 ) -> impl Future<Output = Result<T, Refusal>> + 'a {
+    unless_stopped_or_told(caller, wait, || false, work)
+}
+
+/// The same. The wait is not reported while the work itself reports why it waits.
+///
+/// # Errors
+///
+/// If the caller asks to stop.
+pub(super) fn unless_stopped_or_told<'a, C: Caller, T: 'a>(
+    caller: &'a C,
+    wait: Wait<'a>,
+    is_told: impl Fn() -> bool + 'a,
+    work: impl Future<Output = T> + 'a,
+) -> impl Future<Output = Result<T, Refusal>> + 'a {
     // The future is large. Without the box, it becomes part of every calling future.
     let mut work = Box::pin(work);
     let told = async move {
-        let (begun, limit) = (Instant::now(), text::duration(wait.at_most));
+        let begun = Instant::now();
         let mut silence = SILENCE;
         loop {
             if let Ok(result) = tokio::time::timeout(silence, &mut work).await {
                 break result;
             }
-            let waited = match silence {
-                SILENCE => String::new(),
-                _ => format!("{} of ", text::duration(begun.elapsed())),
-            };
-            caller.waiting(&format!("{} ({waited}at most {limit})", wait.what));
+            if !is_told() {
+                let waited = (silence != SILENCE).then(|| begun.elapsed());
+                caller.waiting(&format!("{} ({})", wait.what, limit(waited, wait.at_most)));
+            }
             silence = HEARTBEAT;
         }
     };
     unless_stopped_silently(caller, told)
+}
+
+/// Tells how long a wait can take: `at most 10m`, later `15s of at most 10m`.
+pub(super) fn limit(waited: Option<Duration>, at_most: Duration) -> String {
+    let waited = waited.map_or(String::new(), |waited| format!("{} of ", text::duration(waited)));
+    format!("{waited}at most {}", text::duration(at_most))
 }
 
 /// Asks the caller for confirmation, unless it asks to stop meanwhile.

@@ -127,7 +127,8 @@ async fn lock_of<W: World>(session: &Session, connections: &Connections<W>) -> F
     let seen = locking::look(session, connections.shared()).await;
     let lock = seen.and_then(|seen| match seen.filter(|seen| seen.session.is_some()) {
         Some(seen) => {
-            let by = locking::described(seen.holder.as_ref(), connections.world.now());
+            let by =
+                locking::described(seen.holder.as_ref(), seen.process, connections.world.now());
             Err(format!("held by {by}"))
         }
         None if connections.shared().is_some() => Ok("free".to_owned()),

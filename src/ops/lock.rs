@@ -1,10 +1,10 @@
 //! `lock show` and `lock break`.
 
 use super::caller::{Wait, confirm, unless_stopped};
-use super::locking::{LOOK, described, look};
+use super::locking::{LOOK, described, freed, look};
 use super::{Caller, Cause, Connections, Question, Refusal, Session};
 use crate::consul;
-use crate::lock::{self, FileLock, Holder, LockStatus};
+use crate::lock::{self, LockStatus, Process};
 use crate::world::World;
 
 /// The name of the wait while the lock is broken: two requests, one after the other.
@@ -47,16 +47,16 @@ pub async fn show<W: World, C: Caller>(
     let seen = unless_stopped(caller, LOOK, seen).await?;
     let seen = seen.map_err(|problem| Refusal::new(Cause::Refused, problem))?;
     Ok(match seen {
-        Some(LockStatus { session: Some(_), holder: Some(holder) })
-            if FileLock::has_ended(&session.state, &holder) =>
-        {
-            Found::Left(who(Some(&holder), connections))
-        }
-        Some(LockStatus { session: Some(_), holder }) => {
-            Found::Held(who(holder.as_ref(), connections))
-        }
-        Some(LockStatus { session: None, holder }) => {
-            Found::Free(who(holder.as_ref(), connections))
+        Some(seen) => {
+            let who = who(&seen, connections);
+            match (&seen.session, seen.process) {
+                (Some(_), Process::Ended) => Found::Left(who),
+                (Some(_), process) => {
+                    let freed = freed(seen.holder.as_ref(), process, connections.world.now());
+                    Found::Held(freed.map_or(who.clone(), |freed| format!("{who}; {freed}")))
+                }
+                (None, _) => Found::Free(who),
+            }
         }
         None => Found::Unused,
     })
@@ -77,7 +77,7 @@ pub async fn break_lock<W: World, C: Caller>(
     let seen = unless_stopped(caller, LOOK, look(session, connections.shared())).await?;
     let seen = seen.map_err(refused)?;
     let Some(seen) = seen.filter(|seen| seen.session.is_some()) else { return Ok(Broken::Free) };
-    let who = who(seen.holder.as_ref(), connections);
+    let who = who(&seen, connections);
     let Some(consul) = connections.shared() else {
         return Err(refused(format!(
             "the lock is a file on this machine and cannot be broken: {who}"
@@ -101,6 +101,6 @@ pub async fn break_lock<W: World, C: Caller>(
     Ok(Broken::From(who))
 }
 
-fn who<W: World>(holder: Option<&Holder>, connections: &Connections<W>) -> String {
-    described(holder, connections.world.now())
+fn who<W: World>(seen: &LockStatus, connections: &Connections<W>) -> String {
+    described(seen.holder.as_ref(), seen.process, connections.world.now())
 }

@@ -10,7 +10,7 @@ use super::caller::{Wait, unless_stopped};
 use super::history::History;
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history, locking};
-use crate::lock::{FileLock, Holder, LockStatus};
+use crate::lock::{Holder, LockStatus, Process};
 use crate::plan::LastLook;
 use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Started};
 use crate::spec::{NodeSpec, Spec};
@@ -51,7 +51,7 @@ pub enum LockState {
     /// It is free.
     Free,
     /// A process holds it. The holder may be unknown.
-    Held(Option<Holder>),
+    Held(Option<Holder>, Process),
     /// A process of this machine held it and has ended. The next command on this machine takes it at once.
     Left(Holder),
     /// It cannot be read. The text is the reason.
@@ -79,12 +79,10 @@ pub async fn status<W: World, C: Caller>(
     let lock = locking::look(session, client.as_ref());
     let wait = Wait { at_most: LOCK_PATIENCE, ..locking::LOOK };
     let lock = match unless_stopped(caller, wait, lock).await? {
-        Ok(Some(LockStatus { session: Some(_), holder: Some(holder) }))
-            if FileLock::has_ended(&session.state, &holder) =>
-        {
-            LockState::Left(holder)
-        }
-        Ok(Some(LockStatus { session: Some(_), holder })) => LockState::Held(holder),
+        Ok(Some(LockStatus { session: Some(_), holder, process })) => match (holder, process) {
+            (Some(holder), Process::Ended) => LockState::Left(holder),
+            (holder, process) => LockState::Held(holder, process),
+        },
         Ok(_) => LockState::Free,
         Err(problem) => LockState::Unknown(problem),
     };
@@ -105,8 +103,8 @@ impl Status {
         self.last().filter(|(release, started)| match &self.lock {
             _ if release.finished.is_some() => false,
             LockState::Free | LockState::Left(_) | LockState::Unknown(_) => false,
-            LockState::Held(None) => true,
-            LockState::Held(Some(holder)) => holder.release == started.inputs.release(),
+            LockState::Held(None, _) => true,
+            LockState::Held(Some(holder), _) => holder.release == started.inputs.release(),
         })
     }
 

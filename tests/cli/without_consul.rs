@@ -70,6 +70,33 @@ fn held_up(case: &Case) -> Child {
     child
 }
 
+/// A holder of the lock file runs: its age is no sign that it is dead, and its lock cannot be broken.
+#[test]
+fn lock_held_on_this_machine_names_the_process_that_runs() {
+    let case = case();
+    let mut first = held_up(&case);
+    let runs = format!("process {} on this machine, which runs, acquired ", first.id());
+    let out = ["node", "out", "app.yaml", "app-2"];
+    let (_, stderr) = case.exits(4, &out);
+    assert_eq!(stderr.matches(&runs).count(), 1, "{stderr}");
+    assert!(!stderr.contains("waiting:") && !stderr.contains("last seen"), "{stderr}");
+    assert!(!stderr.contains("lock break"), "{stderr}");
+    assert!(stderr.contains(&format!("`kill {}` stops it safely", first.id())), "{stderr}");
+    let (held, _) = case.exits(0, &["lock", "show", "app.yaml"]);
+    assert!(held.contains(&runs), "{held}");
+    let (status, _) = case.exits(0, &["status", "app.yaml"]);
+    assert!(status.contains(&runs), "{status}");
+    // The wait is told with the holder and the user's limit, once.
+    let (_, stderr) = case.exits(4, &[&out[..], &["--lock-wait", "2s"]].concat());
+    assert_eq!(stderr.matches(&runs).count(), 1, "{stderr}");
+    let waiting: Vec<_> = stderr.lines().filter(|line| line.starts_with("waiting: ")).collect();
+    assert!(matches!(waiting[..], [line] if line.ends_with(" (at most 2s)")), "{stderr}");
+    let error = stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+    assert!(error.starts_with("error: the lock is still held after 2s by release "), "{stderr}");
+    fs::write(case.folder().join("go"), "").expect("a file");
+    first.wait().expect("ends");
+}
+
 #[test]
 fn second_signal_tells_a_command_that_can_be_typed() {
     let case = case();

@@ -8,7 +8,7 @@ use rollgate::consul::{
     Client, Entry, Extent, Index, Instance, SessionFence, SessionSettings, Settings, Write,
 };
 use rollgate::journal::{history, replica};
-use rollgate::lock::look;
+use rollgate::lock::{Process, look};
 use rollgate::world::{Command, Host, HttpError, Output, Reply, Request, RunError, World};
 
 use crate::damaged::{assert_printable, bytes, cases};
@@ -105,7 +105,7 @@ async fn all(client: &Arc<Client<Parrot>>) {
     if let Some(Some(seen)) = told(look(client, "app").await)
         && let Some(holder) = seen.holder
     {
-        assert_printable(&holder.describe(jiff::Timestamp::UNIX_EPOCH));
+        assert_printable(&holder.describe(Process::Unknown, jiff::Timestamp::UNIX_EPOCH));
     }
     for kept in told(replica::list(client, "app").await).unwrap_or_default() {
         told(replica::read(client, "app", &kept).await);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use rollgate::journal;
-use rollgate::lock::Holder;
+use rollgate::lock::{Holder, Process};
 use rollgate::release::Release;
 use rollgate::release::{Drained, EntryBefore, Event, EventKind, Failure, Outcome, Step};
 use rollgate::spec::Spec;
@@ -103,13 +103,13 @@ proptest! {
     ) {
         let holder = Holder { release, command, by, host, pid, since, seen, doing, file, released };
         prop_assert_eq!(Holder::from_bytes(&holder.to_bytes()), Some(holder.clone()));
-        assert_printable(&holder.describe(now));
+        assert_printable(&holder.describe(Process::Runs, now));
     }
 
     #[test]
     fn any_bytes_are_a_printable_lock_holder_or_none(bytes in bytes(&[HOLDER])) {
         if let Some(holder) = Holder::from_bytes(&bytes.0) {
-            assert_printable(&holder.describe(jiff::Timestamp::UNIX_EPOCH));
+            assert_printable(&holder.describe(Process::Unknown, jiff::Timestamp::UNIX_EPOCH));
         }
     }
 

@@ -41,6 +41,12 @@ fn meanwhile(at: u64, task: Task) -> Act {
     Act { meanwhile: Some(rival), ..Act::new(Task::Deploy, 0) }
 }
 
+/// The same on the same machine.
+fn meanwhile_here(at: u64, task: Task) -> Act {
+    let rival = Meanwhile::Rival { at, waits: false, task, machine: 0, breaks: false };
+    Act { meanwhile: Some(rival), ..Act::new(Task::Deploy, 0) }
+}
+
 fn killed(event: u64) -> Act {
     Act { kill: Some(Kill::AfterEvent(event)), ..Act::new(Task::Deploy, 0) }
 }
@@ -240,6 +246,18 @@ fn interruptions() -> Vec<String> {
             .act(meanwhile(health, Task::Deploy))
             .end(),
         Scene::new(
+            "The same on the machine of the release.",
+            plain(|_| {}),
+        )
+        .act(meanwhile_here(at, Task::Deploy))
+        .end(),
+        Scene::new("A lock is shown on the machine of its release.", plain(|_| {}))
+            .act(meanwhile_here(at, Task::ShowLock))
+            .end(),
+        Scene::new("A lock is broken on the machine of its release.", plain(|_| {}))
+            .act(meanwhile_here(at, Task::BreakLock))
+            .end(),
+        Scene::new(
             "Another operator breaks the lock while a release is in progress.",
             plain(|_| {}),
         )
@@ -349,6 +367,15 @@ fn what_next() -> Vec<String> {
             .then(Task::Status)
             .then(Task::ShowLock)
             .end(),
+        Scene::new(
+            "rollgate is killed at node-2. Another machine looks, and deploys, after 12 s each.",
+            plain(|_| {}),
+        )
+        .after(12_000)
+        .act(killed(stops))
+        .act(Act::new(Task::Status, 1))
+        .act(Act { wait: Duration::ZERO, ..Act::new(Task::Deploy, 1) })
+        .end(),
         Scene::new(
             "rollgate is killed between two nodes; a node is out by hand.",
             plain(|schedule| schedule.shape.min_available = 1),

@@ -80,7 +80,12 @@ impl Scene {
 
     /// The next command follows after a second.
     pub(crate) fn soon(self) -> Self {
-        Self { pause: 1_000, ..self }
+        self.after(1_000)
+    }
+
+    /// The next command follows after this time.
+    pub(crate) fn after(self, pause: u64) -> Self {
+        Self { pause, ..self }
     }
 
     /// No suggested command is typed.
@@ -116,7 +121,9 @@ impl Scene {
             self.show(&attempt);
         }
         for other in &attempt.others {
-            self.text += "\n(meanwhile, on another machine)\n";
+            let same = other.act.machine == attempt.act.machine;
+            let machine = if same { "the same machine" } else { "another machine" };
+            self.text += &format!("\n(meanwhile, on {machine})\n");
             self.show(other);
         }
         self
