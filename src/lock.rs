@@ -28,6 +28,7 @@ pub use attempt::Attempt;
 use attempt::give_back;
 use dual_instant::DualInstant;
 pub use error::{LockError, NotHeld};
+use error::{TAKEN, reason_of_loss};
 pub use fence::Fence;
 use fence::key;
 pub use file::FileLock;
@@ -318,8 +319,11 @@ impl<W: World> Lock<W> {
             };
             let told = [Write::Set { key: &fence.key, value: &bytes }];
             if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await {
-                let entry = client.kv_get(&fence.key).await;
-                return self.lose(taken(!matches!(entry, Ok(None))));
+                let reason = match client.kv_get(&fence.key).await {
+                    Ok(entry) => reason_of_loss(entry.as_ref(), &self.state().holder),
+                    Err(_) => TAKEN,
+                };
+                return self.lose(reason);
             }
         }
     }
@@ -337,7 +341,7 @@ impl<W: World> Lock<W> {
         let mut session: Option<(String, DualInstant)> = None;
         while Instant::now() < deadline {
             if let Ok(entry) = client.kv_get(&old.key).await {
-                let is_there = entry.is_some();
+                let reason = reason_of_loss(entry.as_ref(), &holder);
                 let last = entry.as_ref().and_then(|entry| Holder::from_bytes(&entry.value));
                 let ours = last.is_some_and(|last| last.is(&holder) && !last.released);
                 let held_by = entry.and_then(|entry| entry.session);
@@ -349,7 +353,7 @@ impl<W: World> Lock<W> {
                     return Ok(());
                 }
                 if !ours || held_by.is_some() {
-                    return Err(taken(is_there).to_owned());
+                    return Err(reason.to_owned());
                 }
                 if is_late {
                     return Err("the lock's session expired".to_owned());
@@ -376,15 +380,6 @@ impl<W: World> Lock<W> {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Why a lock that was not released is lost, from whether its key still exists.
-fn taken(is_there: bool) -> &'static str {
-    if is_there {
-        "another process took the lock"
-    } else {
-        "Consul no longer has the lock: its data was deleted or restored from a backup"
     }
 }
 

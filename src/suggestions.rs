@@ -83,7 +83,10 @@ impl<'a> Situation<'a> {
         let mut commands = match self.outcome {
             Outcome::Done | Outcome::Nothing => Vec::new(),
             // The commands depend on what the next holder of the lock does.
-            Outcome::LockLost => return vec![status],
+            Outcome::LockLost => {
+                let what = "show every node, and what to do next".to_owned();
+                return vec![(what, status.1)];
+            }
             _ if matches!(started.command, CommandKind::Deploy | CommandKind::Restart) => {
                 self.after_deploy(started)
             }

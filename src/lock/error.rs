@@ -1,7 +1,7 @@
 //! Why a lock is not held.
 
 use super::holder::{Holder, Process};
-use crate::consul::Error;
+use crate::consul::{Entry, Error};
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -42,4 +42,18 @@ pub enum NotHeld {
     /// Consul could not be asked for so long that the session may have ended.
     #[error("cannot verify the lock: {0}")]
     Unsure(String),
+}
+
+/// Why a lock is lost if Consul does not show more.
+pub(super) const TAKEN: &str = "another process took the lock";
+
+/// Why a lock that its process did not release is lost, from its key in Consul.
+pub(super) fn reason_of_loss(entry: Option<&Entry>, own: &Holder) -> &'static str {
+    let Some(entry) = entry else {
+        return "Consul no longer has the lock: its data was deleted or restored from a backup";
+    };
+    match Holder::from_bytes(&entry.value) {
+        Some(last) if last.is(own) && last.released => "the lock was broken",
+        _ => TAKEN,
+    }
 }
