@@ -34,6 +34,12 @@ const LINK_PATIENCE: Duration = Duration::from_secs(30);
 /// Pause between two connection attempts.
 const LINK_PAUSE: Duration = Duration::from_secs(1);
 
+/// How much of a line of output is kept, in characters.
+const OUTPUT_LINE: usize = 400;
+
+/// The same in the reason of a failure.
+const REASON_LINE: usize = 200;
+
 /// Number of last log lines in the report.
 const LOG_LINES: usize = json::FEW;
 
@@ -157,14 +163,16 @@ impl<W: World> NodeWorker<W> {
 fn command_failure(output: &Output) -> Failure {
     let said = format!("{}\n{}", output.stdout_text(), output.stderr_text());
     let reason = match text::last_line(&said) {
-        Some(line) => format!("{}: {}", output.ending(), text::line(line, 200)),
+        Some(line) => format!("{}: {}", output.ending(), text::line(line, REASON_LINE)),
         None => output.ending(),
     };
     let lines: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail = lines[lines.len().saturating_sub(LOG_LINES)..].iter();
-    let mut failure = Failure { reason, ..Failure::default() };
-    failure.seen.extend(tail.map(|line| ("output".to_owned(), text::line(line, 400))));
-    failure
+    let mut tail: Vec<_> = tail.map(|line| text::line(line, OUTPUT_LINE)).collect();
+    // The reason has the last line already, unless it was too long.
+    tail.pop_if(|line| reason.ends_with(line.as_str()));
+    let seen = tail.into_iter().map(|line| ("output".to_owned(), line)).collect();
+    Failure { reason, seen, ..Failure::default() }
 }
 
 #[cfg(test)]
@@ -181,6 +189,7 @@ mod tests {
         };
         let failure = command_failure(&output);
         assert_eq!(failure.reason, "exit 3: no such unit");
-        assert_eq!(failure.seen.len(), 3);
+        // The last line is part of the reason.
+        assert_eq!(failure.seen, ["trying", "first"].map(|line| ("output".into(), line.into())));
     }
 }
