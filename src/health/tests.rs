@@ -200,6 +200,11 @@ async fn deadline_limits_the_time_to_become_healthy() {
     let ends = [Ok(200), Ok(200), Ok(200), refused()];
     let failure = outcome(gate(settings, &ends, &[listener(1001)])).await.expect_err("it ended");
     assert_eq!(failure.reason, "not healthy within 1s");
+    // It was healthy in time, and then no longer: the wait was longer than the deadline.
+    let once = |turn| Ok(if (8..20).contains(&turn) { 200 } else { 503 });
+    let once: Vec<_> = (0..60).map(once).collect();
+    let failure = outcome(gate(settings, &once, &[listener(1001)])).await.expect_err("it ended");
+    assert_eq!(failure.reason, "not healthy within 1s");
 }
 
 /// A service that ends and is started again by its supervisor answers most of the time.

@@ -104,13 +104,9 @@ impl<W: World> Gate<W> {
                 }
                 return Ok(Healthy { message });
             }
-            let left = text::duration(deadline.saturating_duration_since(Instant::now()));
             let streak = streak.successes().min(health.rise);
             let what = result.problem.as_deref().unwrap_or("ok");
-            tell(format!(
-                "{what}, {streak} of {} passes in a row, times out in {left}",
-                health.rise
-            ));
+            tell(format!("{what}, {streak} of {} passes in a row", health.rise));
         }
         // The process that holds the port is part of the answer, even if no check succeeded.
         if seen.process.is_none()
@@ -119,7 +115,7 @@ impl<W: World> Gate<W> {
         {
             seen.process = Some(process.unwrap_or_else(|unproven| unproven.seen));
         }
-        Err(seen.failure(&self.node, begun.elapsed()))
+        Err(seen.failure(&self.node))
     }
 
     /// Checks whether the node serves, with any process: it needs as many successes in a row as make it healthy.
@@ -165,10 +161,10 @@ impl Seen {
         message
     }
 
-    fn failure(&self, node: &NodeSpec, elapsed: Duration) -> Failure {
+    fn failure(&self, node: &NodeSpec) -> Failure {
         let health = &node.health;
         let mut failure = Failure {
-            reason: format!("not healthy within {}", text::duration(elapsed.max(health.deadline))),
+            reason: format!("not healthy within {}", text::duration(health.deadline)),
             ..Failure::default()
         };
         let checks = describe(health);
