@@ -112,7 +112,8 @@ impl<W: World> NodeWorker<W> {
             // removal had no effect.
             leaving.remove(&self.node.address);
         }
-        let is_dead = self.is_still_dead(self.context.pool.is_dead(&self.node)).await;
+        let dead = self.context.pool.dead(&self.node);
+        let is_dead = self.is_still_dead(dead.is_some()).await;
         let room = seen.and_then(|seen| self.find_room(&seen, &leaving, is_dead));
         let routed = match room {
             Ok(routed) => routed,
@@ -121,7 +122,26 @@ impl<W: World> NodeWorker<W> {
         self.record(Some(step), EventKind::CapacitySeen { routed }).await?;
         self.looked = Some(Looked { at, is_dead });
         self.context.pool.leave(&self.node.name);
+        if let Some(problem) = dead.filter(|_| is_dead) {
+            self.tell_of_death(&problem).await?;
+        }
         Ok(Ok(()))
+    }
+
+    /// Warns that the node has died by itself: otherwise the release seems to remove a node that serves.
+    async fn tell_of_death(&self, problem: &str) -> Result<(), StepError> {
+        let is_untouched = self.state(|state| !state.resumed && !state.is_changed());
+        if !is_untouched
+            || self.planned.first_install
+            || self.context.operation != Operation::Deploy
+        {
+            return Ok(());
+        }
+        let name = &self.node.name;
+        let message = format!(
+            "{name}: {problem} before this release touched it; its update costs no capacity"
+        );
+        self.record(None, EventKind::Warning { message }).await
     }
 
     /// Reads the gateways again if the last read is too old, or if other nodes count on this node again because a write

@@ -265,7 +265,14 @@ impl Pool {
 
     /// Whether nothing listens at this node, so that its removal from rotation has no client impact.
     pub(super) fn is_dead(&self, node: &NodeSpec) -> bool {
-        self.members().get(&node.name).is_some_and(|member| member.is_dead(node.health.fall))
+        self.dead(node).is_some()
+    }
+
+    /// Why nothing listens at this node, if that is so.
+    pub(super) fn dead(&self, node: &NodeSpec) -> Option<String> {
+        let members = self.members();
+        let member = members.get(&node.name).filter(|member| member.is_dead(node.health.fall))?;
+        Some(member.problem.clone().unwrap_or_default())
     }
 
     /// Whether this node is in rotation as far as is known, and a check during the release has shown that it serves.

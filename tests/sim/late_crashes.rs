@@ -126,6 +126,8 @@ fn initially_dead_node_is_updated_first() {
         assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{killed:?}: {:?}", ran.end);
         let taken = ran.events.lines().find(|line| line.contains(r#""type":"batch.started""#));
         assert!(taken.is_some_and(|line| line.contains(r#""nodes":["node-2"]"#)), "{taken:?}");
+        let told = "node-2: connection refused before this release touched it; its update costs no capacity";
+        assert_eq!(ran.events.matches(told).count(), 1, "{}", ran.events);
     }
 }
 
