@@ -9,9 +9,10 @@ use super::{Place, state_now};
 use crate::mark::Mark;
 use crate::playbook::OnFailure;
 use crate::release::{
-    Drained, Failure, Finished, NodeState, Outcome, Phase, Release, RotationState, Step,
+    Drained, Failure, Finished, NodeState, Outcome, Phase, PlannedAction, Release, RotationState,
+    Started, Step,
 };
-use crate::spec::Spec;
+use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
 use crate::table::Table;
 use crate::text::{self, count};
@@ -104,6 +105,10 @@ impl Report<'_> {
         let headline = self.headline(finished, &what);
         let mut text = format!("{}\n", text::harmless(headline.trim_end()));
         if finished.result == Outcome::Done {
+            let left = left_behind(started);
+            if !left.is_empty() {
+                let _ = writeln!(text, "      {}", text::harmless(&left));
+            }
             return text;
         }
         for (names, failure, step) in self.failures() {
@@ -231,10 +236,20 @@ impl Report<'_> {
     fn degraded(&self) -> String {
         let unknown = self.release.count(NodeState::is_unknown);
         let stuck = self.release.count(NodeState::is_rollback_failed);
-        match (unknown, stuck) {
-            (0, 0) => "too few nodes serve".to_owned(),
-            (0, stuck) => format!("the rollback of {} failed", count(stuck, "node")),
-            (unknown, _) => format!("the state of {} is unknown", count(unknown, "node")),
+        let why = match (unknown, stuck) {
+            (0, 0) => String::new(),
+            (0, stuck) => format!("the rollback of {} failed; ", count(stuck, "node")),
+            (unknown, _) => format!("the state of {} is unknown; ", count(unknown, "node")),
+        };
+        let total = count(self.spec.nodes.len(), "node");
+        match self.fleet.map(|fleet| serving_nodes(self.spec, fleet)) {
+            Some(Some((serving, _))) => {
+                let is_short = !why.is_empty() || serving.len() < self.spec.floor();
+                let now = if is_short { "" } else { "too few nodes served; now " };
+                format!("{why}{now}{} of {total} serve", serving.len())
+            }
+            _ if why.is_empty() => "too few nodes serve".to_owned(),
+            _ => why.trim_end_matches("; ").to_owned(),
         }
     }
 
@@ -270,20 +285,48 @@ impl Report<'_> {
     }
 }
 
+/// Says how many nodes the release left out that run another version.
+fn left_behind(started: &Started) -> String {
+    let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
+    if let Some(to) = &started.to {
+        let left = started.nodes.iter().filter(|node| node.will == PlannedAction::LeftOut);
+        for version in left.filter_map(|node| node.runs.as_deref()).filter(|runs| runs != to) {
+            *versions.entry(version).or_default() += 1;
+        }
+    }
+    let told = versions.iter().map(|(version, number)| {
+        let verb = if *number == 1 { "is" } else { "are" };
+        format!("{} {verb} left on version {version}", count(*number, "node"))
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// The nodes that every readable gateway routes to: the ones that are healthy, and the others. None if no gateway can be
+/// read.
+fn serving_nodes<'a>(
+    spec: &'a Spec,
+    fleet: &Fleet,
+) -> Option<(Vec<&'a NodeSpec>, Vec<&'a NodeSpec>)> {
+    if fleet.gateways.iter().all(|(_, seen)| seen.is_err()) {
+        return None;
+    }
+    let is_healthy = |node: &&NodeSpec| {
+        fleet.nodes.get(&node.name).is_none_or(|facts| facts.health.problem.is_none())
+    };
+    let nodes = spec.nodes.iter().map(AsRef::as_ref);
+    Some(nodes.filter(|node: &&NodeSpec| fleet.is_routed(&node.address)).partition(is_healthy))
+}
+
 /// Returns how many nodes serve, and which versions. A node serves if every readable gateway routes to it, and it is
 /// healthy.
 #[must_use]
 pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
     let floor = spec.floor();
-    if fleet.gateways.iter().all(|(_, seen)| seen.is_err()) {
+    let Some((serving, unhealthy)) = serving_nodes(spec, fleet) else {
         return format!(
             "No gateway can be read: it is unknown which nodes serve (min_available {floor})."
         );
-    }
-    let is_healthy =
-        |name: &str| fleet.nodes.get(name).is_none_or(|facts| facts.health.problem.is_none());
-    let routed = spec.nodes.iter().filter(|node| fleet.is_routed(&node.address));
-    let (serving, unhealthy): (Vec<_>, Vec<_>) = routed.partition(|node| is_healthy(&node.name));
+    };
     let mut versions: BTreeMap<String, usize> = BTreeMap::new();
     for node in &serving {
         let version = fleet.nodes.get(&node.name).and_then(NodeFacts::version);
@@ -326,6 +369,8 @@ fn section(text: &mut String, label: &str, rest: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::gateway::Observation;
     use crate::health::CheckResult;
@@ -394,6 +439,61 @@ strategy: {{ min_available: 3 }}",
         let is_writing = events[5].to_line().contains("registry.writing");
         assert!(is_writing);
         assert_eq!(told(&events[..6]), format!("{lost}; the state of 1 node is unknown\n"));
+    }
+
+    /// Five nodes of version 1 behind one gateway; these ones are routed.
+    fn fleet(spec: &Spec, routed: &[&str]) -> Fleet {
+        let mut seen = Observation::default();
+        for node in &spec.nodes {
+            seen.routed.insert(node.address.clone(), routed.contains(&node.name.as_str()));
+        }
+        let facts = |node: &Arc<NodeSpec>| (node.name.clone(), NodeFacts::default());
+        let nodes = spec.nodes.iter().map(facts).collect();
+        Fleet { nodes, gateways: vec![("gw".into(), Ok(seen))], ..Fleet::default() }
+    }
+
+    #[test]
+    fn degraded_release_says_how_many_nodes_serve() {
+        let spec = spec();
+        let release = Release::replay(&hostile::release()[..5]).expect("they may follow");
+        let told = |fleet: Option<&Fleet>| {
+            let report = Report { release: &release, spec: &spec, fleet, next: &[] };
+            let finished = Finished::unstarted(Outcome::Degraded, 22, None);
+            report.headline(&finished, "release r").trim_end().to_owned()
+        };
+        let says = |what: &str| format!("DEGRADED  release r: {what}; action required");
+        assert_eq!(told(None), says("too few nodes serve"));
+        assert_eq!(told(Some(&fleet(&spec, &[]))), says("0 of 5 nodes serve"));
+        assert_eq!(told(Some(&fleet(&spec, &["app-2"]))), says("1 of 5 nodes serve"));
+        let routed = ["app-1", "app-2", "app-3"];
+        assert_eq!(
+            told(Some(&fleet(&spec, &routed))),
+            says("too few nodes served; now 3 of 5 nodes serve")
+        );
+    }
+
+    #[test]
+    fn done_release_counts_nodes_left_on_other_versions() {
+        let told = |nodes: &[(&str, &str)]| {
+            let nodes = nodes.iter().zip(1..).map(|((will, runs), number)| {
+                serde_json::json!({ "node": format!("app-{number}"), "will": will, "runs": runs })
+            });
+            let started = serde_json::json!({
+                "service": "app", "command": "deploy", "to": "2", "actor": "me", "file": "app.yaml",
+                "playbook": null, "nodes": nodes.collect::<Vec<_>>(),
+                "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
+            });
+            left_behind(&serde_json::from_value(started).expect("a start"))
+        };
+        assert_eq!(told(&[("update", "1"), ("left_out", "2"), ("skip", "2")]), "");
+        assert_eq!(
+            told(&[("update", "1"), ("left_out", "1"), ("left_out", "1"), ("left_out", "2")]),
+            "2 nodes are left on version 1"
+        );
+        assert_eq!(
+            told(&[("left_out", "1"), ("left_out", "0"), ("left_out", "1")]),
+            "1 node is left on version 0, 2 nodes are left on version 1"
+        );
     }
 
     #[test]
