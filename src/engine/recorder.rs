@@ -200,6 +200,7 @@ impl<W: World> Recorder<'_, W> {
             | EventKind::NodeMarked { .. }
             | EventKind::GatewayProven { .. }
             | EventKind::StepProgress { .. }
+            | EventKind::Notice { .. }
             | EventKind::Warning { .. } => false,
         }
     }
@@ -240,13 +241,19 @@ impl<W: World> Recorder<'_, W> {
         if let Some(copy) = &mut self.copy
             && !lines.is_empty()
         {
-            let message = match copy.append(lines.as_bytes(), stop).await {
+            let fact = match copy.append(lines.as_bytes(), stop).await {
                 Ok(false) => None,
-                Ok(true) => Some("the journal's copy in Consul is complete again".to_owned()),
-                Err(error) => Some(format!("the journal's copy in Consul is late: {error}")),
+                Ok(true) => {
+                    let message = "the journal's copy in Consul is complete again".to_owned();
+                    Some(EventKind::Notice { message })
+                }
+                Err(error) => {
+                    let message = format!("the journal's copy in Consul is late: {error}");
+                    Some(EventKind::Warning { message })
+                }
             };
-            if let Some(message) = message {
-                let _ = self.record(None, None, EventKind::Warning { message });
+            if let Some(fact) = fact {
+                let _ = self.record(None, None, fact);
             }
         }
         for answer in self.waiting.drain(..) {

@@ -172,15 +172,13 @@ impl<W: World> NodeWorker<W> {
         }
         self.context.pool.join(&self.node.name, Part::Other);
         let deadline = deadline.min(Instant::now() + patience);
-        let proven = match self.confirm(step, true, deadline).await {
-            Ok(_) => true,
+        let (proven, problem) = match self.confirm(step, true, deadline).await {
+            Ok(_) => (true, None),
             Err(StepError::Failed(Failure { reason, .. }) | StepError::Blind(reason)) => {
-                let message = format!("{} is marked up; {reason}", self.node.name);
-                let _ = self.record(None, EventKind::Warning { message }).await;
-                false
+                (false, Some(reason))
             }
-            Err(_) => false,
+            Err(_) => (false, None),
         };
-        let _ = self.record(Some(step), EventKind::NodePutBack { proven }).await;
+        let _ = self.record(Some(step), EventKind::NodePutBack { proven, problem }).await;
     }
 }

@@ -13,14 +13,14 @@ use super::pool::Part;
 use super::stop::{COURTESY_TIME, WRITE_TIME};
 use super::watchdog::Watchdog;
 use crate::playbook::OnFailure;
-use crate::release::{EventKind, Failure, NodeState, Planned, RestorePoint, Step};
+use crate::release::{EventKind, Failure, NodeState, Planned, RestorePoint, STILL_RUNNING, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
 
 /// Pause between two progress reports of a command or a check.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// How long a check before a step lasts until it is reported: most of them are short.
+/// How long a command or a check lasts until it is reported: most of them are short.
 const FIRST_BEAT: Duration = Duration::from_secs(1);
 
 /// Runs one node through its steps.
@@ -239,7 +239,7 @@ impl<W: World> NodeWorker<W> {
                     biased;
                     () = self.context.verify_done() => {}
                     () = stop => return StepResult::Interrupted,
-                    never = self.beat(next, FIRST_BEAT, "checking the finished nodes") => match never {},
+                    never = self.beat(next, None, "checking the finished nodes") => match never {},
                 }
                 if self.context.too_many_failed() {
                     return StepResult::Interrupted;
@@ -250,7 +250,7 @@ impl<W: World> NodeWorker<W> {
                 biased;
                 stayed = self.stayed_out() => stayed,
                 () = stop => return StepResult::Interrupted,
-                never = self.beat(next, FIRST_BEAT, "checking that the node is still out of rotation") => match never {},
+                never = self.beat(next, None, "checking that the node is still out of rotation") => match never {},
             };
             let Err(why) = stayed else { return StepResult::Done };
             if let Err(trouble) = self.may_prove_again(&why) {
@@ -265,21 +265,21 @@ impl<W: World> NodeWorker<W> {
         }
     }
 
-    /// Reports periodically what the node waits for, and never ends.
+    /// Reports periodically what the node waits for, at most for `limit`, and never ends.
     fn beat(
         &self,
         step: Step,
-        first: Duration,
+        limit: Option<Duration>,
         message: &'static str,
     ) -> impl Future<Output = Infallible> + use<W> {
         let (context, name) = (self.context.clone(), self.node.name.clone());
+        let begun = Instant::now();
         async move {
-            let mut pause = first;
+            let mut pause = FIRST_BEAT;
             loop {
                 tokio::time::sleep(pause).await;
-                let message = message.to_owned();
-                let fact = EventKind::StepProgress { message, in_flight: None, deadline_s: None };
-                context.tell(&name, step, fact);
+                let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
+                context.tell(&name, step, progress(message.to_owned(), None, left));
                 pause = BEAT;
             }
         }
@@ -346,7 +346,7 @@ impl<W: World> NodeWorker<W> {
             _ => Duration::ZERO,
         };
         let interrupted = self.context.stop.passed(time);
-        let beat = self.beat(step, BEAT, "the command is still running");
+        let beat = self.beat(step, command.map(|shell| shell.timeout), STILL_RUNNING);
         let beat = async {
             // Other steps report their own progress.
             if !step.touches_service() {
@@ -409,8 +409,19 @@ impl<W: World> NodeWorker<W> {
     }
 
     /// Reports the progress of a step. The report is dropped when the recorder's queue is full.
-    pub(super) fn tell(&self, step: Step, message: String, in_flight: Option<u64>, left: Duration) {
-        let fact = EventKind::StepProgress { message, in_flight, deadline_s: Some(left.as_secs()) };
-        self.context.tell(&self.node.name, step, fact);
+    pub(super) fn tell(
+        &self,
+        step: Step,
+        message: String,
+        in_flight: Option<u64>,
+        left: impl Into<Option<Duration>>,
+    ) {
+        self.context.tell(&self.node.name, step, progress(message, in_flight, left.into()));
     }
+}
+
+/// The progress of a step that gives up after the time that is left, if it does.
+fn progress(message: String, in_flight: Option<u64>, left: Option<Duration>) -> EventKind {
+    let whole = |left: Duration| left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    EventKind::StepProgress { message, in_flight, deadline_s: left.map(whole) }
 }

@@ -34,6 +34,9 @@ pub struct Event {
     pub fact: EventKind,
 }
 
+/// The progress of a command that has not ended.
+pub const STILL_RUNNING: &str = "still running";
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
@@ -131,7 +134,7 @@ pub enum EventKind {
         /// Requests in flight, while draining.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         in_flight: Option<u64>,
-        /// Seconds until the step gives up.
+        /// Seconds until the step gives up, rounded up; none if it does not give up.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline_s: Option<u64>,
     },
@@ -147,6 +150,12 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         drained: Option<Drained>,
     },
+    /// Something that people should know and that is no problem.
+    #[serde(rename = "notice")]
+    Notice {
+        /// The news.
+        message: String,
+    },
     /// A problem that people should know and that stops nothing.
     #[serde(rename = "warning")]
     Warning {
@@ -161,6 +170,9 @@ pub enum EventKind {
     NodePutBack {
         /// Whether every gateway is confirmed to route to it again.
         proven: bool,
+        /// Why that is not confirmed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// A node was left in its state because the release stops.
     #[serde(rename = "node.interrupted")]

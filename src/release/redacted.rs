@@ -100,6 +100,8 @@ mod tests {
             }}),
             json!({ "type": "node.failed", "data": { "reason": text, "seen": [[text, text]], "log": [text] } }),
             json!({ "type": "node.rolling_back", "data": { "version": text } }),
+            json!({ "type": "node.put_back", "data": { "proven": false, "problem": text } }),
+            json!({ "type": "notice", "data": { "message": text } }),
             json!({ "type": "warning", "data": { "message": text } }),
             json!({ "type": "release.stopping", "data": { "reason": text } }),
             json!({ "type": "release.finished", "data": {

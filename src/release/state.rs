@@ -127,7 +127,9 @@ impl Release {
                 self.may_resume(resumed)?;
                 Ok(Change::Resumed(Box::new(resumed.clone())))
             }
-            EventKind::StepProgress { .. } | EventKind::Warning { .. } => Ok(Change::Nothing),
+            EventKind::StepProgress { .. }
+            | EventKind::Notice { .. }
+            | EventKind::Warning { .. } => Ok(Change::Nothing),
             EventKind::BatchStarted { number, nodes, back } => {
                 self.may_take(*number, nodes, *back)?;
                 Ok(Change::Batch(*number, nodes.clone(), *back))

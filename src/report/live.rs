@@ -3,7 +3,7 @@
 mod estimate;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -20,6 +20,12 @@ use tally::Tally;
 /// How many waiting nodes are named.
 const WAITING_SHOWN: usize = 6;
 
+/// The width of a row of a node: its time stands beside its text on a wide terminal, too.
+const WIDEST_ROW: usize = 100;
+
+/// The columns of a row besides its text: the indent, the spinner and the time.
+const BESIDE_TEXT: usize = 10;
+
 /// How often the spinners move.
 const TICK: Duration = Duration::from_millis(120);
 
@@ -32,7 +38,11 @@ pub struct Live {
     hint: ProgressBar,
     nodes: BTreeMap<String, NodeLine>,
     width: usize,
+    /// The columns of the terminal.
+    columns: Box<dyn Fn() -> Option<usize> + Send>,
     colour: bool,
+    /// The nodes that were marked up again. One line about each is enough.
+    returned: BTreeSet<String>,
     /// How many nodes each gateway routed to at its last read.
     routed: BTreeMap<String, usize>,
     begun: Option<jiff::Timestamp>,
@@ -65,7 +75,9 @@ impl Live {
             screen,
             nodes: BTreeMap::new(),
             width: 7,
+            columns: Box::new(|| width_of(std::io::stderr())),
             colour,
+            returned: BTreeSet::new(),
             routed: BTreeMap::new(),
             begun: None,
             tally: Tally::default(),
@@ -73,9 +85,24 @@ impl Live {
         }
     }
 
+    /// The same on a terminal of this width.
+    #[cfg(test)]
+    fn with_columns(self, columns: usize) -> Self {
+        Self { columns: Box::new(move || Some(columns)), ..self }
+    }
+
+    /// Sets a redrawn line, cut to the terminal's width.
+    fn draw(&self, line: &ProgressBar, message: &str) {
+        let message = text::harmless(message);
+        line.set_message(match (self.columns)() {
+            Some(columns) => shortened(&message, columns),
+            None => message,
+        });
+    }
+
     /// A line that stays on the screen, above the redrawn lines.
     fn print(&self, line: &str) {
-        let _ = self.screen.println(wrapped(line, width_of(std::io::stderr())));
+        let _ = self.screen.println(wrapped(line, (self.columns)()));
     }
 
     fn paint(&self, code: &str, symbol: &str) -> String {
@@ -83,22 +110,38 @@ impl Live {
     }
 
     fn settle(&mut self, node: &str, symbol: &str, code: &str, rest: &str) {
-        if let Some(line) = self.nodes.remove(node) {
-            line.bar.finish_and_clear();
-        }
+        self.remove_row(node);
         let symbol = self.paint(code, symbol);
         let told = text::harmless(&format!("{node:<width$}  {rest}", width = self.width));
         self.print(&format!("  {symbol} {told}"));
     }
 
-    fn under_way(&mut self, event: &Event, message: &str) {
+    fn remove_row(&mut self, node: &str) {
+        if let Some(line) = self.nodes.remove(node) {
+            line.bar.finish_and_clear();
+        }
+    }
+
+    fn warn(&mut self, node: &str, release: &Release, message: &str) {
+        let mark = self.paint("33", "!");
+        self.print(&format!("  {mark} {}", text::harmless(message)));
+        // A failed node that could not be returned, or removed, has no further step.
+        if release.nodes.get(node).is_some_and(|node| node.phase == Phase::Failed) {
+            self.remove_row(node);
+        }
+    }
+
+    fn under_way(&mut self, event: &Event, release: &Release, message: &str) {
         let Some(node) = event.node.clone() else { return };
-        let step = event.step.map_or(String::new(), |step| step.to_string());
-        let message = format!("{node:<width$}  {step:<11}  {message}", width = self.width);
+        let doing = super::doing(event, release);
+        let message = format!("{node:<width$}  {doing:<11}  {message}", width = self.width);
+        let columns = (self.columns)().unwrap_or(WIDEST_ROW).min(WIDEST_ROW);
+        let room = columns.saturating_sub(BESIDE_TEXT);
+        let message = shortened(&text::harmless(&message), room);
         let (screen, waiting) = (&self.screen, &self.waiting);
         let line = self.nodes.entry(node).or_insert_with(|| {
             let bar = screen.insert_before(waiting, ProgressBar::new_spinner());
-            let style = ProgressStyle::with_template("  {spinner} {wide_msg} {elapsed:>4} ")
+            let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed:>4} ")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             bar.set_style(style);
             bar.enable_steady_tick(TICK);
@@ -109,7 +152,7 @@ impl Live {
             EventKind::StepFinished { drained: Some(drained), .. } => line.drained = Some(*drained),
             _ => {}
         }
-        line.bar.set_message(text::harmless(&message));
+        line.bar.set_message(format!("{message:<room$}"));
     }
 
     /// The elapsed time of the release, and an estimate of the rest.
@@ -143,7 +186,7 @@ impl Live {
             self.times(now),
             started.inputs.release(),
         );
-        self.title.set_message(text::harmless(&title));
+        self.draw(&self.title, &title);
         let waiting = self.tally.waiting();
         let more = waiting.len().saturating_sub(WAITING_SHOWN);
         let names = waiting.take(WAITING_SHOWN).collect::<Vec<_>>().join(", ");
@@ -156,14 +199,14 @@ impl Live {
             Some(reason) => format!("  Stopping ({reason}): no further node is updated."),
             None => "  Ctrl-C stops the release at a safe point.".to_owned(),
         };
-        self.waiting.set_message(text::harmless(&waiting));
+        self.draw(&self.waiting, &waiting);
         // Only the gateway with the fewest nodes counts.
         let pool = started.pool.map(|Pool { nodes, routed, min }| {
             let routed = self.routed.values().min().copied().unwrap_or(routed);
             format!("  Pool  {routed} of {nodes} routed (min_available {min})")
         });
-        self.pool.set_message(pool.unwrap_or_default());
-        self.hint.set_message(text::harmless(&last));
+        self.draw(&self.pool, &pool.unwrap_or_default());
+        self.draw(&self.hint, &last);
     }
 
     fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
@@ -185,6 +228,14 @@ impl Live {
     }
 }
 
+/// Cuts a text to a number of columns.
+fn shortened(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+}
+
 impl Reporter for Live {}
 
 impl Sink for Live {
@@ -196,8 +247,8 @@ impl Sink for Live {
         match &event.fact {
             EventKind::ReleaseResumed(resumed) => {
                 self.set_up(release.planned(), event.at);
-                let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
-                self.print(&text::harmless(&format!("  continues with {}", names.join(", "))));
+                let what = super::continues_with(resumed, release);
+                self.print(&text::harmless(&format!("  continues with {what}")));
             }
             EventKind::ReleaseStarted(started) => {
                 self.set_up(&started.nodes, event.at);
@@ -211,33 +262,37 @@ impl Sink for Live {
                     self.settle(&planned.node, symbol, code, &format!("{word}: {}", planned.why));
                 }
             }
-            EventKind::StepStarted {} => self.under_way(event, ""),
-            EventKind::StepProgress { message, .. } => self.under_way(event, message),
+            EventKind::StepStarted {} => self.under_way(event, release, ""),
+            EventKind::StepProgress { message, deadline_s, .. } => {
+                let left = deadline_s.map(|left| text::duration(Duration::from_secs(left)));
+                let left = left.map_or(String::new(), |left| format!(", {left} left"));
+                self.under_way(event, release, &format!("{message}{left}"));
+            }
             EventKind::StepFinished { message, .. } => {
                 let done = release
                     .nodes
                     .get(&node)
                     .is_some_and(|state| matches!(state.phase, Phase::Done | Phase::Waiting));
-                if !done {
-                    self.under_way(event, message);
-                } else if let Some(line) = self.nodes.remove(&node) {
+                if done {
                     // The node is staged or pruned, not in progress.
-                    line.bar.finish_and_clear();
+                    self.remove_row(&node);
+                } else {
+                    self.under_way(event, release, message);
                 }
             }
-            EventKind::Warning { message } => {
-                let mark = self.paint("33", "!");
-                self.print(&format!("  {mark} {}", text::harmless(message)));
+            EventKind::Notice { message } => {
+                self.print(&format!("    {}", text::harmless(message)));
             }
+            EventKind::Warning { message } => self.warn(&node, release, message),
             EventKind::NodeFailed(failure) => {
                 let step = event.step.map_or(String::new(), |step| format!("{step}: "));
                 self.settle(&node, "x", "31", &format!("FAILED  {step}{}", failure.reason));
             }
-            EventKind::NodePutBack { proven } => {
-                let proven =
-                    if *proven { "back in rotation" } else { "marked up, not yet confirmed" };
-                self.settle(&node, "-", "33", proven);
+            EventKind::NodePutBack { proven, problem } => {
+                self.settle(&node, "-", "33", &super::put_back(*proven, problem.as_ref()));
+                self.returned.insert(node);
             }
+            EventKind::NodeInterrupted {} if self.returned.remove(&node) => {}
             EventKind::NodeInterrupted {} => {
                 let state = release.nodes.get(&node).map_or("", super::state_of);
                 self.settle(&node, "-", "33", &format!("interrupted: {state}"));
@@ -258,14 +313,20 @@ impl Sink for Live {
             EventKind::CapacitySeen { routed } => self.routed.extend(routed.clone()),
             EventKind::GatewayProven { gateway, pool, .. } => {
                 self.routed.extend(pool.map(|pool| (gateway.clone(), pool)));
-                self.under_way(event, &format!("{gateway}: proven"));
+                self.under_way(event, release, &format!("{gateway}: confirmed"));
             }
             EventKind::NodeRollingBack { version } => {
-                self.under_way(event, &super::rolling_back(version));
+                self.under_way(event, release, &super::rolling_back(version));
             }
             EventKind::NodeRolledBack { elapsed_ms } => {
                 let took = text::duration(Duration::from_millis(*elapsed_ms));
                 self.settle(&node, "<", "33", &format!("rolled back  {took:>6}"));
+            }
+            EventKind::RegistryWriting { down: false, .. } => {
+                self.under_way(event, release, "marking up");
+            }
+            EventKind::RegistryWritten { down: false, .. } => {
+                self.under_way(event, release, "marked up");
             }
             EventKind::BatchStarted { .. }
             | EventKind::RegistryWriting { .. }

@@ -13,8 +13,11 @@ mod wrap;
 use std::io::Write;
 
 use crate::engine::Sink;
-use crate::release::{NodeState, Phase, Release, RestorePoint, RotationState, Step};
-use crate::secret;
+use crate::mark::Mark;
+use crate::release::{
+    Event, NodeState, Phase, Release, RestorePoint, Resumed, RotationState, Step,
+};
+use crate::{secret, text};
 
 pub use background::Background;
 pub(crate) use background::print_stderr_in_time;
@@ -105,6 +108,42 @@ pub fn state_of(node: &NodeState) -> &'static str {
     }
 }
 
+/// The word for what is done to the node of an event: its step, or `return` while a node that is not updated is marked
+/// up again.
+fn doing(event: &Event, release: &Release) -> String {
+    let Some(step) = event.step else { return String::new() };
+    let state = event.node.as_ref().and_then(|node| release.nodes.get(node));
+    let is_returning = state.is_some_and(|node| {
+        let ends = node.phase == Phase::Failed || release.stopping.is_some();
+        let is_up = node.writing.unwrap_or(node.marked) == Mark::Up;
+        ends && is_up && !node.goes_back() && !node.done.contains(&Step::Enable)
+    });
+    if is_returning && step != Step::Enable { "return".to_owned() } else { step.to_string() }
+}
+
+/// What is known of a node that was marked up again.
+fn put_back(proven: bool, problem: Option<&String>) -> String {
+    match problem {
+        _ if proven => "back in rotation unchanged".to_owned(),
+        Some(problem) => format!("marked up, {problem}"),
+        None => "marked up, not yet confirmed".to_owned(),
+    }
+}
+
+/// What a resumed release continues with.
+fn continues_with(resumed: &Resumed, release: &Release) -> String {
+    let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
+    let waits =
+        |(name, node): &(&str, &NodeState)| node.phase == Phase::Waiting && !names.contains(name);
+    let waiting = match release.in_order().filter(waits).count() {
+        0 => None,
+        waiting => Some(text::count(waiting, "waiting node")),
+    };
+    let begun = (!names.is_empty()).then(|| names.join(", "));
+    let parts: Vec<_> = begun.into_iter().chain(waiting).collect();
+    if parts.is_empty() { "final verification".to_owned() } else { parts.join(" and ") }
+}
+
 /// What a node returns to.
 fn rolling_back(version: &str) -> String {
     if version == RestorePoint::NO_VERSION {
@@ -142,14 +181,21 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
         }
         (RotationState::Out | RotationState::Enabled, Place::In) => match node.phase {
             Phase::Failed => "failed, in rotation now".into(),
-            Phase::Done => "was out, in rotation now".into(),
-            _ => "was stopped, in rotation now".into(),
+            _ => match (node.phase, node.step) {
+                (Phase::Taken | Phase::Interrupted, Some(step)) => {
+                    format!("interrupted at {step}, in rotation now")
+                }
+                _ => "was out, in rotation now".into(),
+            },
         },
         (RotationState::Out, Place::MarkedDown) if told.starts_with(OUT) => {
             format!("{MARKED_DOWN}, action required")
         }
         (RotationState::Unknown, Place::MarkedDown) => {
             format!("was unknown, {MARKED_DOWN}, action required")
+        }
+        (RotationState::Untouched, Place::Out) if node.phase == Phase::Failed => {
+            format!("{OUT}, action required")
         }
         (RotationState::Out, Place::Out | Place::MarkedDown) | (_, Place::In | Place::Unclear) => {
             told.into()
@@ -162,7 +208,7 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mark::Mark;
+    use crate::release::{ResumePoint, Stopped};
     use crate::secret::{Secret, remember};
 
     #[test]
@@ -171,6 +217,41 @@ mod tests {
         let told =
             broken("error: the password was not accepted: open sesame of this test", Some(50));
         assert!(!told.contains("sesame"), "{told}");
+    }
+
+    #[test]
+    fn resumed_release_says_everything_that_it_continues_with() {
+        let planned = (1..=4).map(
+            |number| serde_json::json!({ "node": format!("node-{number}"), "will": "update" }),
+        );
+        let started = serde_json::json!({
+            "service": "app", "command": "deploy", "actor": "me", "file": "app.yaml",
+            "playbook": null, "nodes": planned.collect::<Vec<_>>(),
+            "inputs": { "release": "r", "folder": "", "variables": {}, "artifact": null },
+        });
+        let mut release = Release {
+            started: Some(serde_json::from_value(started).expect("a start")),
+            ..Release::default()
+        };
+        let phases = |phases: [Phase; 4]| {
+            let node = |phase| NodeState { phase, ..NodeState::default() };
+            let nodes = phases.into_iter().zip(1..);
+            nodes.map(|(phase, number)| (format!("node-{number}"), node(phase))).collect()
+        };
+        let found = |names: &[&str]| {
+            let found =
+                |name: &&str| ResumePoint { node: (*name).into(), ..ResumePoint::default() };
+            Resumed { nodes: names.iter().map(found).collect(), ..Resumed::default() }
+        };
+        let (waiting, done) = (Phase::Waiting, Phase::Done);
+        release.nodes = phases([done, waiting, waiting, waiting]);
+        assert_eq!(continues_with(&found(&["node-2"]), &release), "node-2 and 2 waiting nodes");
+        assert_eq!(continues_with(&found(&[]), &release), "3 waiting nodes");
+        release.nodes = phases([done, done, waiting, waiting]);
+        let both = found(&["node-3", "node-4"]);
+        assert_eq!(continues_with(&both, &release), "node-3, node-4");
+        release.nodes = phases([done; 4]);
+        assert_eq!(continues_with(&found(&[]), &release), "final verification");
     }
 
     #[test]
@@ -213,6 +294,20 @@ mod tests {
                 "was unknown, MARKED DOWN, not confirmed out of rotation, action required",
                 "UNKNOWN, action required"
             ]
+        );
+        assert_eq!(
+            states(&NodeState {
+                step: Some(Step::ConfirmIn),
+                done: vec![Step::Enable],
+                stopped: Stopped::Yes,
+                ..node(Phase::Interrupted, Mark::Up, None)
+            })[0],
+            "interrupted at confirm_in, in rotation now"
+        );
+        // A `node in` whose health check failed.
+        assert_eq!(
+            states(&node(Phase::Failed, Mark::Unknown, None))[1],
+            "OUT OF ROTATION, action required"
         );
         assert_eq!(
             states(&node(Phase::Done, Mark::Down, None)),

@@ -9,17 +9,17 @@ use jiff::tz::TimeZone;
 use super::Reporter;
 use crate::engine::Sink;
 use crate::release::Release;
-use crate::release::{CommandKind, Event, EventKind, Started, Step};
+use crate::release::{CommandKind, Event, EventKind, STILL_RUNNING, Started, Step};
 use crate::text::{self, count};
 
 /// The interval of lines while a step waits, in seconds.
 const HEARTBEAT: i64 = 15;
 
-/// How much earlier the first line comes if no step has begun.
-const EARLIER: SignedDuration = SignedDuration::from_secs(10);
+/// A step that is done sooner has one line, at its end.
+const SHORT: SignedDuration = SignedDuration::from_secs(3);
 
-/// A step that is done sooner has one line, at its end, in seconds.
-const SHORT: i64 = 3;
+/// Times up to this are shown in seconds.
+const IN_SECONDS: u64 = 120;
 
 /// Prints lines.
 pub struct Plain {
@@ -27,19 +27,56 @@ pub struct Plain {
     verbose: bool,
     width: usize,
     zone: TimeZone,
-    /// For each node's step: when it began, and when its last line was printed.
+    /// What is done to each node now.
     waits: BTreeMap<String, Wait>,
+    /// The nodes that were marked up again. One line about each is enough.
+    returned: BTreeSet<String>,
     /// Failures are marked in GitHub's format.
     github: bool,
     print: Box<dyn FnMut(&str) + Send>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A step, or a check before it, that has not ended.
+#[derive(Debug, Clone)]
 struct Wait {
+    word: String,
     since: jiff::Timestamp,
-    told: jiff::Timestamp,
-    /// A step that was begun and has no line yet.
-    untold: Option<Step>,
+    /// When its next line is due, after its begin.
+    next: SignedDuration,
+    /// Its last progress.
+    progress: Option<String>,
+    /// When it gives up, after its begin.
+    limit: Option<SignedDuration>,
+}
+
+impl Wait {
+    fn new(event: &Event, release: &Release) -> Self {
+        let word = super::doing(event, release);
+        Self { word, since: event.at, next: SHORT, progress: None, limit: None }
+    }
+
+    /// Returns its line if one is due: the first one after a short time, and then one at each interval.
+    fn line(&mut self, now: jiff::Timestamp) -> Option<String> {
+        let waited = now.duration_since(self.since);
+        let progress = self.progress.as_ref().filter(|_| waited >= self.next)?;
+        self.next = SignedDuration::from_secs((waited.as_secs() / HEARTBEAT + 1) * HEARTBEAT);
+        let time = match self.limit {
+            Some(limit) => format!("{} of at most {}", seconds(waited), seconds(limit)),
+            None => seconds(waited),
+        };
+        Some(match progress.as_str() {
+            STILL_RUNNING => format!("{STILL_RUNNING}, {time}"),
+            progress => format!("still waiting, {time}: {progress}"),
+        })
+    }
+}
+
+/// A time in whole seconds, as limits are written in a playbook.
+fn seconds(time: SignedDuration) -> String {
+    match time.as_secs().unsigned_abs() {
+        seconds @ ..=IN_SECONDS => format!("{seconds}s"),
+        seconds => text::duration(std::time::Duration::from_secs(seconds)),
+    }
 }
 
 impl Plain {
@@ -58,8 +95,8 @@ impl Plain {
         verbose: bool,
         github: bool,
     ) -> Self {
-        let (waits, zone) = (BTreeMap::new(), TimeZone::system());
-        Self { quiet, verbose, width: 8, zone, waits, github, print }
+        let (waits, returned, zone) = (BTreeMap::new(), BTreeSet::new(), TimeZone::system());
+        Self { quiet, verbose, width: 8, zone, waits, returned, github, print }
     }
 
     /// Prints times in this zone instead of the system's.
@@ -91,32 +128,48 @@ impl Plain {
         let line = format!("{time} {who:<width$} {place:>5} {word:<11} {rest}", width = self.width);
         (self.print)(&format!("{}\n", text::harmless(line.trim_end())));
     }
+
+    /// Prints the lines that are due about steps that last.
+    fn tell_waits(&mut self, now: jiff::Timestamp, release: &Release) {
+        let told = self.waits.iter_mut();
+        let told = told
+            .filter_map(|(node, wait)| Some((node.clone(), wait.word.clone(), wait.line(now)?)));
+        let told: Vec<_> = told.filter(|_| !self.quiet).collect();
+        for (node, word, rest) in told {
+            self.line_of(now, Some(&node), release, &word, &rest);
+        }
+    }
 }
 
 impl Sink for Plain {
     fn event(&mut self, event: &Event, release: &Release) {
         if let Some(node) = &event.node {
-            let beat = Wait { since: event.at, told: event.at, untold: None };
             match &event.fact {
                 EventKind::StepStarted {} => {
-                    let untold = event.step.filter(|step| may_last(*step) && !self.verbose);
-                    self.waits.insert(node.clone(), Wait { untold, ..beat });
+                    self.waits.insert(node.clone(), Wait::new(event, release));
                 }
                 EventKind::StepFinished { .. } | EventKind::NodeFailed(_) => {
                     self.waits.remove(node);
                 }
-                EventKind::StepProgress { message, .. } => {
-                    // A check before a step has no first line, so it is reported earlier.
-                    let told = event.at.checked_sub(EARLIER).unwrap_or(event.at);
-                    let wait = self.waits.entry(node.clone()).or_insert(Wait { told, ..beat });
-                    if event.at.as_second() - wait.told.as_second() < HEARTBEAT {
+                EventKind::NodePutBack { .. } => {
+                    self.waits.remove(node);
+                    self.returned.insert(node.clone());
+                }
+                EventKind::NodeInterrupted {} => {
+                    self.waits.remove(node);
+                    if self.returned.remove(node) {
                         return;
                     }
-                    wait.told = event.at;
-                    let waited = event.at.as_second() - wait.since.as_second();
-                    let word = event.step.map_or(String::new(), |step| step.to_string());
-                    let rest = format!("still waiting {waited}s: {message}");
-                    return self.line(event, release, &word, &rest);
+                }
+                EventKind::StepProgress { message, deadline_s, .. } => {
+                    let new = Wait::new(event, release);
+                    let wait = self.waits.entry(node.clone()).or_insert_with(|| new.clone());
+                    let left = deadline_s.and_then(|left| i64::try_from(left).ok());
+                    let waited = event.at.duration_since(wait.since);
+                    wait.limit =
+                        left.map(|left| waited.saturating_add(SignedDuration::from_secs(left)));
+                    (wait.word, wait.progress) = (new.word, Some(message.clone()));
+                    return self.tell_waits(event.at, release);
                 }
                 _ => {}
             }
@@ -139,24 +192,8 @@ impl Sink for Plain {
 
 impl Reporter for Plain {
     fn tick(&mut self, now: jiff::Timestamp, release: &Release) {
-        let mut lasting = Vec::new();
-        for (node, wait) in &mut self.waits {
-            if now.as_second() - wait.since.as_second() >= SHORT {
-                lasting.extend(wait.untold.take().map(|step| (node.clone(), step)));
-            }
-        }
-        if self.quiet {
-            return;
-        }
-        for (node, step) in lasting {
-            self.line_of(now, Some(&node), release, &step.to_string(), "...");
-        }
+        self.tell_waits(now, release);
     }
-}
-
-/// Whether a step runs a command of the user's, which may take its time without a word.
-fn may_last(step: Step) -> bool {
-    matches!(step, Step::Stop | Step::Restart | Step::Start | Step::Run(_))
 }
 
 /// What a release is about to do, for its first line.
@@ -189,9 +226,8 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
     match &event.fact {
         EventKind::ReleaseStarted(started) => quietly("start", announced(&event.release, started)),
         EventKind::ReleaseResumed(resumed) => {
-            let names: Vec<_> = resumed.nodes.iter().map(|found| found.node.as_str()).collect();
-            let rest = format!("resumed by {}: {}", resumed.actor, names.join(", "));
-            quietly("resume", rest)
+            let what = super::continues_with(resumed, release);
+            quietly("resume", format!("resumed by {}: {what}", resumed.actor))
         }
         EventKind::NodeRollingBack { version } => {
             Some(("rollback".into(), super::rolling_back(version), true))
@@ -244,18 +280,14 @@ fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, S
                 routed.iter().map(|(gateway, nodes)| format!("{gateway} {nodes}")).collect();
             ("capacity".into(), format!("nodes routed per gateway: {}", routed.join(", ")), false)
         }),
+        EventKind::Notice { message } => quietly("notice", message.clone()),
         EventKind::Warning { message } => Some(("WARNING".into(), message.clone(), true)),
         EventKind::NodeFailed(failure) => {
             let step = event.step.map_or(String::new(), |step| format!("{step}: "));
             Some(("FAILED".into(), format!("{step}{}", failure.reason), true))
         }
-        EventKind::NodePutBack { proven } => {
-            let rest = if *proven {
-                "back in rotation, confirmed"
-            } else {
-                "marked up, not yet confirmed"
-            };
-            quietly("returned", rest.into())
+        EventKind::NodePutBack { proven, problem } => {
+            Some(("returned".into(), super::put_back(*proven, problem.as_ref()), !*proven))
         }
         EventKind::NodeInterrupted {} => {
             let state = release.nodes.get(event.node.as_deref()?).map(super::state_of)?;
@@ -301,34 +333,60 @@ mod tests {
         assert!(told.lines().count() > 10 && told.contains("\n::error::nx"), "{told}");
     }
     #[test]
-    fn a_step_has_a_line_at_its_end_and_another_one_only_if_it_lasts() {
+    fn a_step_that_lasts_has_a_line_with_its_time_and_its_limit() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = told.clone();
         let print = move |line: &str| heard.lock().expect("lock").push(line.to_owned());
-        let mut plain = Plain::to(Box::new(print), false, false, false);
-        let release = Release::default();
+        let plain = Plain::to(Box::new(print), false, false, false);
+        let (mut plain, release) = (plain.in_zone(TimeZone::UTC), Release::default());
         let at = |second| jiff::Timestamp::from_second(second).expect("a time");
         let mut event = |second, fact| {
             let (node, step) = (Some("a".to_owned()), Some(Step::Stop));
             let release_id = "r".to_owned();
             let event = Event { seq: 1, at: at(second), release: release_id, node, step, fact };
             plain.event(&event, &release);
-            let lines = told.lock().expect("lock").len();
-            plain.tick(at(second + 2), &release);
-            assert_eq!(told.lock().expect("lock").len(), lines, "too early");
-            plain.tick(at(second + 3), &release);
-            plain.tick(at(second + 4), &release);
+            for second in second..second + 9 {
+                plain.tick(at(second), &release);
+            }
+        };
+        let progress = |message: &str, left| EventKind::StepProgress {
+            message: message.into(),
+            in_flight: None,
+            deadline_s: left,
         };
         let done =
             || EventKind::StepFinished { elapsed_ms: 39, message: String::new(), drained: None };
         event(10, done());
         event(20, EventKind::StepStarted {});
-        event(30, done());
+        event(21, progress(STILL_RUNNING, Some(59)));
+        event(30, progress(STILL_RUNNING, Some(50)));
+        event(39, done());
+        event(50, EventKind::StepStarted {});
+        event(51, progress("2 requests in flight", Some(299)));
+        event(60, progress("1 request in flight", Some(290)));
+        event(69, progress("1 request in flight", Some(281)));
+        event(78, progress("1 request in flight", None));
+        event(87, done());
         let told = told.lock().expect("lock");
         let words: Vec<_> = told
             .iter()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>()[3..].join(" "))
+            .map(|line| {
+                let words: Vec<_> = line.split_whitespace().collect();
+                format!("{} {}", words[0], words[3..].join(" "))
+            })
             .collect();
-        assert_eq!(words, ["stop 39ms", "stop ...", "stop 39ms"]);
+        assert_eq!(
+            words,
+            [
+                "00:00:10 stop 39ms",
+                "00:00:23 stop still running, 3s of at most 60s",
+                "00:00:35 stop still running, 15s of at most 60s",
+                "00:00:39 stop 39ms",
+                "00:00:53 stop still waiting, 3s of at most 5m: 2 requests in flight",
+                "00:01:05 stop still waiting, 15s of at most 5m: 1 request in flight",
+                "00:01:20 stop still waiting, 30s: 1 request in flight",
+                "00:01:27 stop 39ms",
+            ]
+        );
     }
 }

@@ -19,13 +19,13 @@ const INDENT: usize = 4;
 /// Returns the width of a stream if it is a terminal.
 pub(crate) fn width_of(stream: impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    Some(usize::from(size.ws_col)).filter(|width| *width >= NARROWEST)
+    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
 /// Breaks the lines of a text that are longer than `width`.
 #[must_use]
 pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
-    let Some(width) = width else { return text.to_owned() };
+    let Some(width) = width.filter(|width| *width >= NARROWEST) else { return text.to_owned() };
     let lines = text.split('\n').map(|line| match line.chars().count() {
         length if length <= width => line.to_owned(),
         _ => broken(line, width),
@@ -97,6 +97,7 @@ mod tests {
         let word = "x".repeat(50);
         assert_eq!(told(&format!("a {word} b")), format!("a\n    {word}\n    b"));
         assert_eq!(wrapped(&word, None), word);
+        assert_eq!(wrapped("too narrow", Some(4)), "too narrow");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Sink for Ear {
                     EventKind::GatewayProven { gateway, routed, method, .. } => {
                         state.check_proof(node, Some(gateway), *routed, method == "workers");
                     }
-                    EventKind::NodePutBack { proven: true } => {
+                    EventKind::NodePutBack { proven: true, .. } => {
                         state.check_proof(node, None, true, false);
                     }
                     _ => {}

@@ -79,6 +79,7 @@ impl<W: World> NodeWorker<W> {
                     .into()),
                 };
             }
+            let left = (settings.on_timeout != OnTimeout::Wait).then_some(left);
             self.tell(step, state, counted.ok(), left);
             tokio::time::sleep(PAUSE).await;
         }

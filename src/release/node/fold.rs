@@ -104,6 +104,7 @@ impl NodeState {
             | EventKind::ReleaseResumed(_)
             | EventKind::BatchStarted { .. }
             | EventKind::StepProgress { .. }
+            | EventKind::Notice { .. }
             | EventKind::Warning { .. }
             | EventKind::ReleaseStopping { .. }
             | EventKind::ReleaseFinished(_) => bail!("not an event of a node"),

@@ -188,14 +188,20 @@ fn stopped_node_cannot_be_put_back_without_health_check() {
     let mut put_back = story.release.clone();
     std::mem::swap(&mut story.release, &mut put_back);
     story.write(false).expect("written");
-    story.tell(Some("b"), None, EventKind::NodePutBack { proven: true }).expect("put back");
+    story
+        .tell(Some("b"), None, EventKind::NodePutBack { proven: true, problem: None })
+        .expect("put back");
     assert_eq!(story.release.nodes["b"].rotation_state(), RotationState::PutBack);
     std::mem::swap(&mut story.release, &mut put_back);
     for step in [Step::ConfirmOut, Step::Drain, Step::Stop] {
         story.step(step).expect("legal");
     }
     story.write(false).expect("written");
-    assert!(story.tell(Some("b"), None, EventKind::NodePutBack { proven: true }).is_err());
+    assert!(
+        story
+            .tell(Some("b"), None, EventKind::NodePutBack { proven: true, problem: None })
+            .is_err()
+    );
 }
 
 impl Story {
@@ -218,7 +224,7 @@ impl Story {
 
     fn put_back(&mut self) -> Result<()> {
         self.write(false)?;
-        self.tell(Some("b"), None, EventKind::NodePutBack { proven: true })
+        self.tell(Some("b"), None, EventKind::NodePutBack { proven: true, problem: None })
     }
 
     /// The unfinished node is taken again, from its first step.

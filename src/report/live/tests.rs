@@ -21,10 +21,10 @@ fn foreign_text_and_colour_never_reach_the_screen_unasked() {
     let release = Release::default();
     let message = "evil \x1b[2J text".to_owned();
     live.event(&event(EventKind::Warning { message }), &release);
-    live.event(&event(EventKind::NodePutBack { proven: true }), &release);
+    live.event(&event(EventKind::NodePutBack { proven: true, problem: None }), &release);
     let screen = terminal.contents();
     assert!(screen.contains("! evil  [2J text"), "{screen}");
-    assert!(screen.contains("app-1    back in rotation"), "{screen}");
+    assert!(screen.contains("app-1    back in rotation unchanged"), "{screen}");
 }
 
 #[test]
@@ -55,8 +55,8 @@ impl Scene {
     fn new(width: u16) -> Self {
         let terminal = InMemoryTerm::new(24, width);
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-        let (live, release) = (Live::new(target, false), Release::default());
-        let mut scene = Self { terminal, live, release };
+        let live = Live::new(target, false).with_columns(width.into());
+        let mut scene = Self { terminal, live, release: Release::default() };
         let planned = (1..=9).map(|number| {
             serde_json::json!({ "node": format!("a-long-name-{number}"), "will": "update" })
         });
@@ -131,12 +131,65 @@ fn redrawn_lines_are_cut_and_never_wrap_on_a_narrow_terminal() {
         }
         None => line.to_owned(),
     };
+    assert!(screen.lines().all(|line| line.chars().count() <= 60), "{screen}");
     let lines: Vec<_> = screen.lines().map(still).collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
-    deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·
-      * a-long-name-1  disable      waits for capacity: gw
-      · a-long-name-2, a-long-name-3, a-long-name-4, a-long-name
+    deploy order-api-of-the-shop 2.7.0 -> 2.7.1 · 0 of 9 done ·…
+      * a-long-name-1  disable      waits for capacity: g…
+      · a-long-name-2, a-long-name-3, a-long-name-4, a-long-nam…
       Pool  8 of 9 routed (min_available 3)
       Stopping (SIGINT): no further node is updated.
     "#);
+}
+
+#[test]
+fn time_stands_beside_the_text_on_a_wide_terminal() {
+    let mut scene = Scene::new(200);
+    let message = "2 requests in flight".to_owned();
+    let progress = EventKind::StepProgress { message, in_flight: None, deadline_s: Some(57) };
+    scene.tell(progress, Some(Step::Disable));
+    let screen = scene.terminal.contents();
+    let row = screen.lines().find(|line| line.contains("requests in flight")).expect("a row");
+    assert!(row.contains("disable      2 requests in flight, 57s left"), "{row}");
+    assert!((90..=100).contains(&row.trim_end().chars().count()), "{row}");
+}
+
+#[test]
+fn node_that_returns_has_one_line_and_its_row_says_so() {
+    let mut scene = Scene::new(100);
+    let written = |down| EventKind::RegistryWritten { key: "a".into(), down, modify_index: 1 };
+    let writing = |down| EventKind::RegistryWriting {
+        key: "a".into(),
+        down,
+        original: String::new(),
+        modify_index: 1,
+        entries: Vec::new(),
+        strangers: BTreeSet::new(),
+    };
+    scene.tell(writing(true), Some(Step::Disable));
+    scene.tell(written(true), Some(Step::Disable));
+    scene.tell(EventKind::ReleaseStopping { reason: "SIGINT".into() }, None);
+    let row = |scene: &Scene| {
+        let screen = scene.terminal.contents();
+        let line = screen.lines().find(|line| line.contains("a-long-name-1 "));
+        line.expect("a line").split_whitespace().skip(1).take(4).collect::<Vec<_>>().join(" ")
+    };
+    scene.tell(writing(false), Some(Step::Disable));
+    assert_eq!(row(&scene), "a-long-name-1 return marking up");
+    scene.tell(written(false), Some(Step::Disable));
+    let progress = |message: &str| EventKind::StepProgress {
+        message: message.into(),
+        in_flight: None,
+        deadline_s: None,
+    };
+    scene.tell(progress("gw-1: 3 of 64 reads in a row"), Some(Step::Disable));
+    assert_eq!(row(&scene), "a-long-name-1 return gw-1: 3");
+    let problem = Some("not confirmed in rotation: gw-1: 3 of 64 reads in a row".to_owned());
+    scene.tell(EventKind::NodePutBack { proven: false, problem }, Some(Step::Disable));
+    scene.tell(EventKind::NodeInterrupted {}, Some(Step::Disable));
+    let screen = scene.terminal.contents();
+    let lines: Vec<_> = screen.lines().filter(|line| line.contains("a-long-name-1 ")).collect();
+    let told =
+        "  - a-long-name-1  marked up, not confirmed in rotation: gw-1: 3 of 64 reads in a row";
+    assert_eq!(lines, [told]);
 }
