@@ -71,7 +71,7 @@ fn unreadable_gateway_is_not_waited_for_twice() {
     let dead = Fault::Lies { gateway: 0, lie: Lie::Refuses, lasts: NEVER_ENDS };
     let ran = failed(vec![(begins("confirm_out"), dead)]);
     assert!(ran.events.contains(PUT_BACK), "{}", ran.events);
-    assert!(ran.events.contains("node-1 is marked up; not confirmed in rotation: gw-1"));
+    assert!(ran.events.contains(r#""problem":"not confirmed in rotation: gw-1"#), "{}", ran.events);
     assert!((60_000..80_000).contains(&(ran.took - SETTLES)), "{} ms", ran.took);
 }
 
@@ -269,4 +269,20 @@ fn write_that_one_gateway_took_is_not_recorded_as_refused_by_a_later_attempt() {
     assert!(!ran.events.contains("registry.refused"), "{}", ran.events);
     assert!(ran.events.contains("gw-2: answered 403"), "{}", ran.events);
     assert!(matches!(ran.end, End::Finished(Outcome::Degraded, 22)), "{:?}", ran.end);
+}
+
+/// Consul does not answer while the node is out of rotation.
+#[test]
+fn node_that_waits_for_the_registry_is_reported_soon() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.faults = vec![(begins("enable"), Fault::Election(20_000))];
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
+    let begun = ran.moment("EVENT node-1 enable: StepStarted");
+    let told = ran.moment_after(begun, "EVENT node-1 enable: Warning");
+    assert!((2_000..5_000).contains(&(told - begun)), "{} ms", told - begun);
+    let notice = ran.events.lines().filter(|line| line.contains(r#""type":"notice""#));
+    let notice: Vec<_> = notice.filter(|line| line.contains("is complete again")).collect();
+    assert_eq!(notice.len(), 1, "{}", ran.events);
 }

@@ -1,6 +1,7 @@
 //! Marks a node down and up.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -22,6 +23,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a read of the registry lasts until an operator hears of it: the node may be out of rotation meanwhile.
+const NO_ANSWER: Duration = Duration::from_secs(2);
 
 /// How long Consul may not list an instance after its service was started.
 const COMES_BACK: Duration = Duration::from_secs(30);
@@ -67,7 +71,7 @@ impl<W: World> NodeWorker<W> {
         let mut unanswered = None;
         let mut attempts = 0;
         while attempts < ATTEMPTS {
-            let switch = match self.find_switch(step).await {
+            let switch = match self.find_switch(step, &mut patience).await {
                 Ok(switch) => switch,
                 Err(Error::Away(problem)) => {
                     self.wait_for(step, &mut patience, problem).await?;
@@ -155,14 +159,38 @@ impl<W: World> NodeWorker<W> {
         patience: &mut Patience,
         problem: String,
     ) -> Result<(), StepError> {
-        if !patience.told {
-            patience.told = true;
-            let left = text::duration(patience.deadline.saturating_duration_since(Instant::now()));
-            let message =
-                format!("{}: {problem}; `{step}` is retried for up to {left}", self.node.name);
-            self.record(Some(step), EventKind::Warning { message }).await?;
-        }
+        self.warn(step, patience, &problem).await?;
         self.wait_quietly(step, patience, problem).await
+    }
+
+    /// Warns once that the step waits.
+    async fn warn(
+        &self,
+        step: Step,
+        patience: &mut Patience,
+        problem: &str,
+    ) -> Result<(), StepError> {
+        if std::mem::replace(&mut patience.told, true) {
+            return Ok(());
+        }
+        let left = text::duration(patience.deadline.saturating_duration_since(Instant::now()));
+        let message =
+            format!("{}: {problem}; `{step}` is retried for up to {left}", self.node.name);
+        self.record(Some(step), EventKind::Warning { message }).await
+    }
+
+    /// Reads the node's switch. Warns if the answer takes long.
+    async fn read_switch(&self, step: Step, patience: &mut Patience) -> Result<Switch, Error> {
+        let mut read = pin!(self.context.registry.read(&self.node));
+        tokio::select! {
+            biased;
+            found = &mut read => return found,
+            () = tokio::time::sleep(NO_ANSWER) => {}
+        }
+        let problem = format!("no answer from the registry for {}", text::duration(NO_ANSWER));
+        // A warning that cannot be recorded stops the step at its next event.
+        let (_, found) = tokio::join!(self.warn(step, patience, &problem), read);
+        found
     }
 
     async fn wait_quietly(
@@ -180,11 +208,11 @@ impl<W: World> NodeWorker<W> {
     }
 
     /// Reads the node's switch. An instance that deregistered itself during a restart gets time to register again.
-    async fn find_switch(&self, step: Step) -> Result<Switch, Error> {
+    async fn find_switch(&self, step: Step, patience: &mut Patience) -> Result<Switch, Error> {
         let is_stopped = self.state(NodeState::is_stopped);
         let deadline = Instant::now() + COMES_BACK;
         loop {
-            match self.context.registry.read(&self.node).await {
+            match self.read_switch(step, patience).await {
                 Err(Error::Gone(problem)) if is_stopped && Instant::now() < deadline => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     self.tell(
