@@ -137,6 +137,7 @@ fn releases() -> Vec<String> {
     };
     let stuck = Fault::Stuck { gateway: 0, worker: 1, lasts: NEVER_ENDS };
     let unconfirmed = with(plain(|_| {}), "node-1 disable: StepStarted", stuck);
+    let dies = with(plain(|_| {}), "node-1 stop: StepStarted", Fault::Crash(2));
     vec![
         Scene::new("A release that succeeds.", plain(|_| {}))
             .whole()
@@ -180,6 +181,12 @@ fn releases() -> Vec<String> {
             .end(),
         Scene::new("The drain of each node times out; on_timeout is proceed.", slow("proceed"))
             .then(Task::Deploy)
+            .end(),
+        Scene::new("node-3 ends by itself before the release reaches it.", dies)
+            .then(Task::Deploy)
+            .end(),
+        Scene::new("A release of one node of three.", plain(|_| {}))
+            .act(typed("rollgate deploy app.yaml --var version=2 --limit 1"))
             .end(),
         Scene::new("A worker of gw-1 does not stop routing to node-1.", unconfirmed)
             .then(Task::Deploy)
