@@ -199,8 +199,7 @@ fn interruptions() -> Vec<String> {
     let drain = "node-2 drain: StepStarted";
     let signal = with(plain(|_| {}), drain, Fault::Signal);
     let whole = run(&plain(|_| {}), scratch().path(), true);
-    let (drains, at) = (whole.events_until(drain), whole.moment(drain) + 100);
-    let health = whole.moment("node-1 health: StepStarted") + 100;
+    let drains = whole.events_until(drain);
     let elsewhere = |task| Act::new(task, 1);
     let election = with(plain(|_| {}), drain, Fault::Election(20_000));
     let full = plain(|schedule| schedule.faults = vec![(When::At(0), Fault::DiskFull(1))]);
@@ -240,38 +239,6 @@ fn interruptions() -> Vec<String> {
             .then(Task::Status)
             .then(Task::Rollback)
             .end(),
-        Scene::new("Another operator looks while a release is in progress.", plain(|_| {}))
-            .act(meanwhile(health, Task::Status))
-            .end(),
-        Scene::new(
-            "Another operator runs the doctor while a release is in progress.",
-            plain(|_| {}),
-        )
-        .act(meanwhile(health, Task::Doctor))
-        .end(),
-        Scene::new("Another operator deploys while a release is in progress.", plain(|_| {}))
-            .act(meanwhile(health, Task::Deploy))
-            .end(),
-        Scene::new(
-            "The same on the machine of the release.",
-            plain(|_| {}),
-        )
-        .act(meanwhile_here(at, Task::Deploy))
-        .end(),
-        Scene::new("A lock is shown on the machine of its release.", plain(|_| {}))
-            .act(meanwhile_here(at, Task::ShowLock))
-            .end(),
-        Scene::new("A lock is broken on the machine of its release.", plain(|_| {}))
-            .act(meanwhile_here(at, Task::BreakLock))
-            .end(),
-        Scene::new(
-            "Another operator breaks the lock while a release is in progress.",
-            plain(|_| {}),
-        )
-        .whole()
-        .act(meanwhile(at, Task::BreakLock))
-        .then(Task::Status)
-        .end(),
         Scene::new("Consul has no leader for 20 s during the drain of node-2.", election)
             .then(Task::Deploy)
             .end(),
@@ -303,6 +270,44 @@ fn interruptions() -> Vec<String> {
         .then(Task::Status)
         .act(typed("rollgate plan app.yaml --var version=2 --include-held"))
         .act(typed("rollgate deploy app.yaml --var version=2 --include-held"))
+        .then(Task::Status)
+        .end(),
+    ]
+}
+
+/// Two operators at the same time.
+fn two_operators() -> Vec<String> {
+    let whole = run(&plain(|_| {}), scratch().path(), true);
+    let at = whole.moment("node-2 drain: StepStarted") + 100;
+    let health = whole.moment("node-1 health: StepStarted") + 100;
+    vec![
+        Scene::new("Another operator looks while a release is in progress.", plain(|_| {}))
+            .act(meanwhile(health, Task::Status))
+            .end(),
+        Scene::new(
+            "Another operator runs the doctor while a release is in progress.",
+            plain(|_| {}),
+        )
+        .act(meanwhile(health, Task::Doctor))
+        .end(),
+        Scene::new("Another operator deploys while a release is in progress.", plain(|_| {}))
+            .act(meanwhile(health, Task::Deploy))
+            .end(),
+        Scene::new("The same on the machine of the release.", plain(|_| {}))
+            .act(meanwhile_here(at, Task::Deploy))
+            .end(),
+        Scene::new("A lock is shown on the machine of its release.", plain(|_| {}))
+            .act(meanwhile_here(at, Task::ShowLock))
+            .end(),
+        Scene::new("A lock is broken on the machine of its release.", plain(|_| {}))
+            .act(meanwhile_here(at, Task::BreakLock))
+            .end(),
+        Scene::new(
+            "Another operator breaks the lock while a release is in progress.",
+            plain(|_| {}),
+        )
+        .whole()
+        .act(meanwhile(at, Task::BreakLock))
         .then(Task::Status)
         .end(),
     ]
@@ -397,9 +402,10 @@ fn what_next() -> Vec<String> {
 #[test]
 fn reports_page_shows_every_situation() {
     let mut page = String::from("What an operator sees. Written by tests/sim/reports.rs.\n");
-    page += &[plans(), beforehand::scenes(), releases(), interruptions(), what_next()]
-        .concat()
-        .concat();
+    page +=
+        &[plans(), beforehand::scenes(), releases(), interruptions(), two_operators(), what_next()]
+            .concat()
+            .concat();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/reports.txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &page).expect("written");
