@@ -288,9 +288,9 @@ impl Release {
             (!self.may_be_out(name) && !is_dead(name), !node.resumed)
         };
         let mut waiting: Vec<_> = self.in_order().filter(|(_, node)| waits(node)).collect();
-        // Resumed nodes finish before new ones begin. New ones may depend on nodes that are out.
+        // Resumed nodes finish before new ones begin. Both may depend on nodes that are out or dead.
         if waiting.iter().any(|(_, node)| node.resumed) {
-            waiting.retain(|(name, node)| node.resumed || self.was_out(name));
+            waiting.retain(|(name, node)| node.resumed || self.was_out(name) || is_dead(name));
         }
         // Nodes that are out or dead cost no capacity, so they are first; then resumed ones.
         waiting.sort_by_key(|(name, node)| rank(name, node));

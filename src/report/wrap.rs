@@ -25,7 +25,13 @@ pub(crate) fn width_of(stream: impl AsFd) -> Option<usize> {
 /// Breaks the lines of a text that are longer than `width`.
 #[must_use]
 pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
-    let Some(width) = width.filter(|width| *width >= NARROWEST) else { return text.to_owned() };
+    match width.filter(|width| *width >= NARROWEST) {
+        Some(width) => folded(text, width),
+        None => text.to_owned(),
+    }
+}
+
+fn folded(text: &str, width: usize) -> String {
     let lines = text.split('\n').map(|line| match line.chars().count() {
         length if length <= width => line.to_owned(),
         _ => broken(line, width),
@@ -36,7 +42,10 @@ pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {
 /// Breaks a question. Returns the lines before its last one, and the last one, with room for the answer.
 #[must_use]
 pub(crate) fn question(prompt: &str, width: Option<usize>) -> (String, String) {
-    let text = wrapped(prompt, width.map(|width| width.saturating_sub(ANSWER)));
+    let text = match width.filter(|width| *width >= NARROWEST) {
+        Some(width) => folded(prompt, width.saturating_sub(ANSWER)),
+        None => prompt.to_owned(),
+    };
     let (before, last) = text.split_at(text.rfind('\n').map_or(0, |at| at + 1));
     (before.to_owned(), last.to_owned())
 }

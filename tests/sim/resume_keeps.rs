@@ -7,6 +7,7 @@ use crate::faults::{Fate, Fault, When};
 use crate::judge;
 use crate::operator::Task;
 use crate::process::Start;
+use crate::scene::{Scene, printed};
 use crate::schedule::{After, Kill, Schedule};
 use crate::story::{run, scratch};
 
@@ -135,6 +136,22 @@ fn resume_updates_nodes_that_were_out_before_it_retries_a_serving_node() {
     assert_eq!(ran.ends[1], (Task::Resume, End::Finished(Outcome::Refused, 3)));
     // The disk has room again.
     assert_eq!(ran.ends[2], (Task::Resume, End::Finished(Outcome::Done, 0)));
+}
+
+/// The same while the other node serves no requests.
+#[test]
+fn resume_updates_dead_nodes_before_it_retries_a_serving_node() {
+    let mut schedule = Schedule::plain();
+    (schedule.shape.nodes, schedule.shape.min_available) = (2, 1);
+    schedule.faults = vec![(When::At(0), Fault::Crash(1)), (When::At(0), Fault::DiskFull(0))];
+    let text = Scene::new("a dead node", schedule)
+        .untyped()
+        .then(Task::Deploy)
+        .change("the disk of node-1 has room", |state| state.nodes[0].disk_full = false)
+        .then(Task::Resume)
+        .end();
+    let last = *printed(&text).last().expect("a command");
+    assert!(last.contains("DONE"), "{text}");
 }
 
 /// A release is killed while node-2 is out and node-1, which was done and fell, is about to roll back. If node-1 serves
