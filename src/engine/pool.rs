@@ -184,7 +184,7 @@ impl Pool {
             let phase = state.map(|state| state.phase);
             // The rollback of a first install stops it.
             let is_stopped = match phase {
-                Some(Phase::Done) => node.stays_out(),
+                Some(Phase::Done | Phase::Skipped) => node.stays_out(),
                 Some(Phase::RolledBack) => {
                     spec.back.get(&node.name).is_some_and(|back| back.stays_out())
                 }

@@ -168,3 +168,17 @@ fn resume_does_not_watch_a_first_install_that_was_rolled_back() {
     assert!(last.contains("stopped and out, was a first install"), "{text}");
     assert!(!last.contains("no longer healthy"), "{text}");
 }
+
+/// The second node is out and empty when the first one is rolled back.
+#[test]
+fn rollback_does_not_watch_a_node_that_is_still_empty() {
+    let mut schedule = Schedule::plain();
+    (schedule.shape.empty, schedule.shape.min_available) = (vec![0, 1], 1);
+    for event in (20..50).step_by(3) {
+        let deploy = Act { kill: Some(Kill::AfterEvent(event)), ..Act::new(Task::Deploy, 0) };
+        let scene = Scene::new("killed", schedule.clone()).untyped();
+        let text = scene.act(deploy).then(Task::Rollback).end();
+        let last = *printed(&text).last().expect("a command");
+        assert!(!last.contains("no longer"), "{event}: {text}");
+    }
+}
