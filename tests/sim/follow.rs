@@ -34,6 +34,8 @@ struct Typing<'a> {
     suggested: &'a Suggested,
     /// Since when only a fault can be why it is refused; `None` if there is no fault any more.
     since: Option<u64>,
+    /// It was suggested before everything was repaired.
+    is_early: bool,
     tells: bool,
 }
 
@@ -56,7 +58,7 @@ impl Story<'_> {
                 let kill = after.kill.map(|kill| kill.after(self.clock));
                 let act = Act { kill, breaks: after.breaks, ..Act::new(Task::Status, machine) };
                 let since = Some(since).filter(|_| !is_repaired);
-                mixed = self.types(act, &Typing { suggested, since, tells: true });
+                mixed = self.types(act, &Typing { suggested, since, is_early: true, tells: true });
             }
         }
         if !is_repaired {
@@ -73,7 +75,7 @@ impl Story<'_> {
             next.retain(|suggested| !typed.contains(&suggested.command));
             let Some(suggested) = pick(&next, follows.choice / turn) else { break };
             typed.insert(suggested.command.clone());
-            let typing = Typing { suggested, since: None, tells: !crowded };
+            let typing = Typing { suggested, since: None, is_early: false, tells: !crowded };
             mixed = self.types(Act::new(Task::Status, machine), &typing);
         }
         let text = format!("`status` suggests more after {typed:?}: {:?}", self.ends);
@@ -102,7 +104,7 @@ impl Story<'_> {
 
     /// Types a suggested command. Returns whether nodes may run what they ran before.
     fn types(&mut self, act: Act, typing: &Typing<'_>) -> bool {
-        let Typing { suggested, since, tells } = typing;
+        let Typing { suggested, since, is_early, tells } = typing;
         if let Err(error) = try_parsed(&suggested.command) {
             self.violate_suggestion(suggested, &format!("is not accepted: {error}"));
             return true;
@@ -118,6 +120,14 @@ impl Story<'_> {
                 let disturbed =
                     self.look(|state| state.disturbed_at.is_some_and(|at| at >= *since));
                 (!disturbed).then(|| format!("is refused as before: {why:?}"))
+            }
+            // Nodes that are out are a part of the fix, and a repair does not return them.
+            (End::Refused(why), None)
+                if *is_early
+                    && label.contains("after a fix")
+                    && why.iter().any(|why| why.contains(" would route to ")) =>
+            {
+                None
             }
             (End::Killed, _) | (_, Some(_)) => None,
             (end, None) => self.look(|state| untrue(state, suggested, act.task, end)),

@@ -212,11 +212,11 @@ impl Shape {
         }
     }
 
-    /// Makes all nodes empty, or some.
+    /// Makes all nodes empty, or some. They are marked down: a node that is marked up and never serves makes every
+    /// rollback fail.
     ///
-    /// All are marked up, as nothing serves anyway; then a failure rolls nothing back, because no node has a version to
-    /// return to. Some are marked down: one that is marked up and never serves makes every rollback fail. At least one
-    /// other node serves: without it, no node may leave rotation again after it was installed.
+    /// If all are empty, a failure rolls nothing back, because no node has a version to return to. Otherwise at least
+    /// one other node serves: without it, no node may leave rotation again after it was installed.
     pub(crate) fn install_first(&mut self, rng: &mut Rng) {
         let first = rng.usize(0..self.nodes);
         let is_all = rng.u8(0..3) == 0;
@@ -226,7 +226,8 @@ impl Shape {
         let mut others = (0..self.nodes).filter(|node| !self.empty.contains(node));
         let Some(serves) = others.next() else {
             self.on_failure = "stop";
-            return self.out.clear();
+            self.out.clone_from(&self.empty);
+            return;
         };
         self.out.extend(&self.empty);
         self.out.retain(|node| *node != serves);
