@@ -18,7 +18,8 @@ fn second_release_reports_the_lock_holder_and_can_wait() {
     let (first, lines) = bench.start_until("2", "drain");
     // A process with the same state folder reports it, and another machine reads it from Consul.
     let keys = bench.keys();
-    bench.deploy("3").exits(4).says("the lock is held by ").says("`deploy`");
+    let here = format!("process {} on this machine, which runs", first.id());
+    bench.deploy("3").exits(4).says("the lock is held by ").says("`deploy`").says(&here);
     let elsewhere = bench.lab.directory().join("elsewhere");
     let elsewhere = elsewhere.to_str().expect("UTF-8");
     let version = ["--var", "version=3", "--yes", "--state-dir", elsewhere];
