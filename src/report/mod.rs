@@ -4,9 +4,12 @@
 mod background;
 mod end;
 #[cfg(test)]
+mod five;
+#[cfg(test)]
 mod hostile;
 mod json;
 mod live;
+mod now;
 mod plain;
 mod wrap;
 
@@ -21,9 +24,10 @@ use crate::{secret, text};
 
 pub use background::Background;
 pub(crate) use background::print_stderr_in_time;
-pub use end::{NodeView, Report, serving};
+pub use end::Report;
 pub use json::Json;
 pub use live::Live;
+pub use now::{NodeView, serving};
 pub use plain::Plain;
 use wrap::{question, width_of, wrapped};
 
