@@ -203,9 +203,11 @@ impl State {
         }
     }
 
-    /// Whether Consul has a replica of any journal.
+    /// Whether Consul has a replica of the last journal.
     pub(crate) fn has_copy(&self) -> bool {
-        self.consul.store.find(COPIES, true).any(|(key, _)| !is_past(key))
+        let of_last = format!("-{}/", self.watch.release);
+        let mut copies = self.consul.store.find(COPIES, true);
+        copies.any(|(key, _)| !is_past(key) && key.contains(&of_last))
     }
 
     /// Whether Consul's replica of the last journal is true. It must be, where Consul was healthy.
