@@ -12,6 +12,7 @@ use super::signals;
 use super::terminal::Terminal;
 use crate::consul::{Client, Settings, is_ssl, tls_from_environment, token_of, with_scheme};
 use crate::ops::{Cause, Connections, Refusal, Session};
+use crate::period::DurationSetting;
 use crate::playbook::{HostKeys, Template};
 use crate::secret;
 use crate::spec::release_names;
@@ -38,7 +39,7 @@ impl LockArguments {
 }
 
 fn lock_wait(text: &str) -> Result<Duration, String> {
-    let wait = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let DurationSetting(wait) = DurationSetting::parse(text)?;
     if wait > LONGEST_WAIT {
         return Err("longer than 30 days".to_owned());
     }

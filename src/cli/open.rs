@@ -14,6 +14,7 @@ use crate::release::{Inputs, Started};
 use crate::report::print_stderr;
 use crate::secret;
 use crate::spec::{by_hand, read_secrets, with_open};
+use crate::text::harmless;
 
 /// What to do when a required variable has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,13 @@ pub(super) fn open(
     let folder = folder_of(&arguments.file)?;
     let secrets = read(&loaded.playbook, &folder)?;
     let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
+    if state.exists() && !state.is_dir() {
+        let problem =
+            format!("the state folder {} is not a folder", harmless(&state.display().to_string()));
+        return Err(
+            Refusal::new(Cause::Invalid, problem).hint("nothing was changed; see --state-dir")
+        );
+    }
     let state = state.join(&loaded.playbook.service);
     let mut variables = variables::given(arguments, &loaded.playbook)?;
     let mut unused = BTreeMap::new();

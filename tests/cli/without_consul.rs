@@ -214,12 +214,25 @@ fn file_size_limit_stops_a_release_without_killing_it() {
 }
 
 #[test]
+fn file_in_place_of_the_state_folder_is_refused() {
+    let case = case();
+    std::fs::write(case.folder().join("file"), "").expect("written");
+    for command in ["status", "plan", "doctor"] {
+        let (_, stderr) = case.exits(2, &[command, "app.yaml", "--state-dir", "file"]);
+        assert!(stderr.contains("the state folder file is not a folder"), "{command}: {stderr}");
+    }
+}
+
+#[test]
 fn overlong_lock_wait_is_a_usage_error() {
     let case = case();
     for wait in ["18446744073709551615s", "31d", "-1s", "600"] {
         let wait = format!("--lock-wait={wait}");
         let (_, stderr) = case.exits(2, &["node", "out", "app.yaml", "app-1", &wait]);
         assert!(stderr.contains("--lock-wait"), "{stderr}");
+        let is_unit = wait.ends_with("600") && stderr.contains("`600` has no unit; write `600s`");
+        let is_time = wait.ends_with("-1s") && stderr.contains("is not a duration like `30s`");
+        assert!(is_unit || is_time || stderr.contains("longer than"), "{stderr}");
     }
     case.exits(0, &["node", "out", "app.yaml", "app-1", "--lock-wait=30d"]);
 }
