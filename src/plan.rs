@@ -310,7 +310,13 @@ impl Plan {
                     let out = (&dead, &held);
                     self.shortages.push(too_few(spec, name, seen, out, taken, left));
                 }
-                routed.extend(taken.iter().map(|row| row.address.as_str()));
+                // A first install that is rolled back does not return.
+                let returns =
+                    |row: &&Row| spec.node(&row.planned.node).is_none_or(|node| !node.stays_out());
+                routed.extend(taken.iter().filter(returns).map(|row| row.address.as_str()));
+                for row in taken.iter().filter(|row| !returns(row)) {
+                    routed.remove(row.address.as_str());
+                }
                 (rest, batch) = (later, batch + 1);
             }
         }

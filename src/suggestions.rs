@@ -201,6 +201,9 @@ impl<'a> Situation<'a> {
         let (stopped, returned): (Vec<_>, Vec<_>) = nodes.iter().copied().partition(is_first);
         if self.seen.is_some_and(|seen| !seen.can_stay_out(&stopped, &returned)) {
             nodes.retain(|name| !is_first(name));
+            if let Some(seen) = seen {
+                nodes = seen.updatable(nodes);
+            }
         }
         let first = versions.get(nodes.first()?)?;
         let is_undo = nodes.iter().all(is_first);

@@ -136,7 +136,11 @@ async fn go_back<W: World, C: Caller>(
     let selection = Selection { only: nodes, ..Selection::default() };
     let mut plan = Plan::new(&spec, &fleet, &selection);
     plan.refusals.extend(missing_releases(&spec, &fleet, &plan));
-    plan.refusals.extend(stops_too_many(&spec, &fleet, &plan));
+    if let Some(problem) = stops_too_many(&spec, &fleet, &plan) {
+        // It is why the capacity does not suffice.
+        plan.refusals.retain(|refusal| !plan.shortages.contains(refusal));
+        plan.refusals.push(problem);
+    }
     if !plan.refusals.is_empty() {
         return Err(Refusal::refused(plan.refusals.join("; ")));
     }

@@ -45,7 +45,14 @@ impl Inspection for LastLook<'_> {
         let stops = |node: &NodeSpec| nodes.contains(&node.name.as_str());
         // A gateway that cannot be read now routes to all other nodes at best.
         let may_suffice = nodes.is_empty() || !self.spec.remaining(stops, |_| true).is_short();
-        may_suffice && shortage_without(self.spec, self.fleet, nodes, returned).is_none()
+        // While a returned node is away, the others must suffice.
+        let suffices = |away: &str| {
+            let without: Vec<_> = nodes.iter().copied().chain([away]).collect();
+            shortage_without(self.spec, self.fleet, &without, returned).is_none()
+        };
+        may_suffice
+            && shortage_without(self.spec, self.fleet, nodes, returned).is_none()
+            && (nodes.is_empty() || returned.iter().all(|away| suffices(away)))
     }
 
     fn is_down(&self, node: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Nodes on which nothing was ever installed.
 
 use crate::attempt::{Act, End};
+use crate::faults::Fault;
 use crate::operator::Task;
 use crate::process::Start;
 use crate::scene::{Scene, printed};
@@ -181,4 +182,17 @@ fn rollback_does_not_watch_a_node_that_is_still_empty() {
         let last = *printed(&text).last().expect("a command");
         assert!(!last.contains("no longer"), "{event}: {text}");
     }
+}
+
+/// Once the first install has ended, the other node is the last one.
+#[test]
+fn rollback_is_refused_if_a_first_install_does_not_return_in_time() {
+    let mut schedule = with_a_new_node();
+    (schedule.shape.nodes, schedule.shape.empty, schedule.shape.out) = (2, vec![1], vec![1]);
+    let scene = Scene::new("two nodes", schedule).untyped().then(Task::Deploy);
+    let scene = scene.change("the service of node-2 ends", |state| state.strike(&Fault::Crash(1)));
+    let text = scene.then(Task::Rollback).end();
+    let told = "without node-1, gateway gw-1 would route to 0 of 2 nodes only, fewer than 1";
+    let last = *printed(&text).last().expect("a command");
+    assert!(last.contains(told) && !last.contains("release r2"), "{text}");
 }
