@@ -260,7 +260,18 @@ pub fn shortage_without(
 pub fn stops_too_many(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Option<String> {
     let stays_out = |name: &&str| spec.node(name).is_some_and(NodeSpec::stays_out);
     let (stopped, returned): (Vec<_>, Vec<_>) = plan.updated().into_iter().partition(stays_out);
-    let problem = shortage_without(spec, fleet, &stopped, &returned)?;
+    if stopped.is_empty() {
+        return None;
+    }
+    // A node that cannot be returned now must be able to leave later.
+    let blocked = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Blocked);
+    let blocked = blocked.map(|row| row.planned.node.as_str()).filter(|name| !stays_out(name));
+    let without = |later: Option<&str>| {
+        let nodes: Vec<_> = stopped.iter().copied().chain(later).collect();
+        shortage_without(spec, fleet, &nodes, &returned)
+    };
+    let problem =
+        without(None).or_else(|| blocked.into_iter().find_map(|name| without(Some(name))))?;
     let names = few(stopped.into_iter().map(str::to_owned), 3).join(", ");
     Some(format!(
         "{problem}: {names} had no version before the release, so the rollback stops the service there; name fewer \

@@ -196,3 +196,19 @@ fn rollback_is_refused_if_a_first_install_does_not_return_in_time() {
     let last = *printed(&text).last().expect("a command");
     assert!(last.contains(told) && !last.contains("release r2"), "{text}");
 }
+
+/// It would have to leave later, when the first install is out.
+#[test]
+fn rollback_is_refused_if_a_node_that_cannot_be_inspected_would_be_the_last_one() {
+    let mut schedule = with_a_new_node();
+    (schedule.shape.nodes, schedule.shape.empty, schedule.shape.out) = (2, vec![1], vec![1]);
+    schedule.shape.max_failures = 1;
+    let scene = Scene::new("two nodes", schedule).untyped().then(Task::Deploy);
+    let scene = scene.change("node-1 cannot be reached by ssh", |state| {
+        state.strike(&Fault::Unreachable { node: 0, lasts: 600_000 });
+    });
+    let text = scene.then(Task::Rollback).end();
+    let last = *printed(&text).last().expect("a command");
+    let told = "node-2 had no version before the release, so the rollback stops the service there";
+    assert!(last.contains(told) && !last.contains("release r2"), "{text}");
+}
