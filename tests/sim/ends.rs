@@ -262,8 +262,10 @@ impl State {
             if let Some(Process { pid, phase: Starting, .. }) = node.process {
                 self.after(100, Happening::Ready { node: at, pid });
             }
+            // A first install that was rolled back was stopped, also if its service had ended by itself.
+            let went_back = self.nodes[at].was_empty && !self.registry()[at];
             let node = &self.nodes[at];
-            let is_installed = !node.current.is_empty();
+            let is_installed = !node.current.is_empty() && !went_back;
             if is_installed && node.process.is_none() && node.down_by == Some(Cause::Fault) {
                 self.spawn(at, false);
             }
