@@ -163,6 +163,11 @@ impl Schedule {
             shape.install_first(&mut rng);
         }
         shape.held = shape.out.iter().copied().filter(|_| rng.bool()).collect();
+        if shape.empty.len() == shape.nodes {
+            // One of those that are not held may leave rotation.
+            let most = (shape.nodes - shape.held.len()).saturating_sub(1);
+            shape.min_available = shape.min_available.min(most);
+        }
         // A restart leaves an empty node as it is.
         shape.restarts = rng.u8(0..8) == 0 && shape.empty.is_empty();
         if shape.restarts {
