@@ -26,6 +26,9 @@ pub(crate) struct Follows {
 /// How many suggested commands an operator types after everything was repaired, at most.
 const MOST: usize = 5;
 
+/// How long Consul may keep the lock of a dead process: twice the TTL of its session, and the lock delay.
+const FREED: u64 = 40_000;
+
 /// How long the inspection at the end of a release takes, at most.
 const LOOK: u64 = 3_000;
 
@@ -63,6 +66,10 @@ impl Story<'_> {
         }
         if !is_repaired {
             self.repair();
+        }
+        // On another machine, a killed release counts as one in progress until its lock is free.
+        if self.ends.iter().any(|(_, end)| *end == End::Killed) {
+            self.pass(FREED);
         }
         machine = self.machine(machine, after.last_machine);
         let mut typed = BTreeSet::new();

@@ -133,7 +133,7 @@ impl Story<'_> {
     }
 
     /// Lets time pass.
-    fn pass(&mut self, milliseconds: u64) {
+    pub(crate) fn pass(&mut self, milliseconds: u64) {
         self.clock += milliseconds;
         self.look(|state| state.advance(self.clock));
     }
