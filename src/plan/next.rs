@@ -65,9 +65,12 @@ impl Inspection for LastLook<'_> {
     }
 
     fn can_resume(&self, release: &Release) -> bool {
-        let mut unfinished = release.nodes.iter().filter(|(_, node)| node.is_unfinished());
+        let unfinished = release.nodes.iter().filter(|(_, node)| node.is_unfinished());
+        let unfinished: Vec<_> = unfinished.map(|(name, _)| name.as_str()).collect();
         let is_usable =
             |facts: &NodeFacts| facts.problem.is_none() && facts.registry_problem.is_none();
-        self.is_complete() && unfinished.all(|(name, _)| self.facts(name).is_none_or(is_usable))
+        let are_usable = unfinished.iter().all(|name| self.facts(name).is_none_or(is_usable));
+        // One of them may be the last that gateways route to.
+        self.is_complete() && are_usable && self.updatable(unfinished.clone()) == unfinished
     }
 }

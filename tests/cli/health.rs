@@ -51,7 +51,7 @@ nodes:
   - {{ ssh: local, name: app-2, address: '127.0.0.2:9000' }}
 drain: {{ in_flight: {{ sockets: {{}} }} }}
 restart: 'true'
-health: {{ interval: 20ms, rise: 1, min_healthy_time: 0s, deadline: 300ms, http: {{ url: 'http://{address}/ping', {http} }} }}
+health: {{ interval: 20ms, rise: 1, min_healthy_time: 0s, deadline: 2s, http: {{ url: 'http://{address}/ping', {http} }} }}
 "#
     );
     let case = Case::new(&[("app.yaml", playbook.as_bytes())]).env("LOGIN", PASSWORD);

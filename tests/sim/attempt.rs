@@ -19,6 +19,9 @@ use crate::typed::Typed;
 /// Longer than any release of a schedule may take.
 pub(crate) const FOREVER: Duration = Duration::from_secs(6 * 3600);
 
+/// What a refusal and a failure say if too few nodes would stay in rotation.
+pub(crate) const CAPACITY: &str = " would route to ";
+
 /// A time that does not come.
 const NEVER: u64 = 1 << 32;
 
@@ -272,6 +275,15 @@ impl Place<'_> {
         let (events, others, next, began_at) = (String::new(), Vec::new(), ear.next, at);
         let act = rival;
         Some(Attempt { act, end, ended, events, screen, next, began_at, durable, ended_at, others })
+    }
+}
+
+impl Attempt {
+    /// Whether a node failed because it could not leave rotation: too few others serve.
+    pub(crate) fn lacks_capacity(&self) -> bool {
+        let failures = self.ended.iter().flat_map(|ended| ended.release.nodes.values());
+        let mut reasons = failures.filter_map(|node| node.failure.as_ref());
+        reasons.any(|failure| failure.reason.contains(CAPACITY))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rollgate::engine::RunResult;
 use rollgate::release::NodeState;
 
-use crate::attempt::{Act, Attempt, End};
+use crate::attempt::{Act, Attempt, CAPACITY, End};
 use crate::invariants::Rule;
 use crate::label::untrue;
 use crate::operator::Task;
@@ -26,8 +26,11 @@ pub(crate) struct Follows {
 /// How many suggested commands an operator types after everything was repaired, at most.
 const MOST: usize = 5;
 
-/// How long Consul may keep the lock of a dead process: twice the TTL of its session, and the lock delay.
-const FREED: u64 = 40_000;
+/// How long Consul keeps the lock of a killed process, at most.
+const FREED: u64 = 45_000;
+
+/// What the refusal of a rollback says if a node does not have the version.
+const DELETED: &str = "was deleted in the meantime";
 
 /// How long the inspection at the end of a release takes, at most.
 const LOOK: u64 = 3_000;
@@ -61,29 +64,39 @@ impl Story<'_> {
                 let kill = after.kill.map(|kill| kill.after(self.clock));
                 let act = Act { kill, breaks: after.breaks, ..Act::new(Task::Status, machine) };
                 let since = Some(since).filter(|_| !is_repaired);
-                mixed = self.types(act, &Typing { suggested, since, is_early: true, tells: true });
+                let typing = Typing { suggested, since, is_early: true, tells: true };
+                let Some(is_mixed) = self.types(act, &typing) else { return };
+                mixed = is_mixed;
             }
         }
         if !is_repaired {
             self.repair();
         }
-        // On another machine, a killed release counts as one in progress until its lock is free.
         if self.ends.iter().any(|(_, end)| *end == End::Killed) {
+            // Until then, `status` cannot know on another machine that the holder has ended.
             self.pass(FREED);
         }
         machine = self.machine(machine, after.last_machine);
         let mut typed = BTreeSet::new();
         for turn in 1..=MOST {
             let mut next = self.status(machine).next;
-            if next.is_empty() {
+            // A command that has found nothing to do may be suggested again.
+            let is_known = |suggested: &Suggested| typed.contains(&suggested.command);
+            let was_idle = self.ends.iter().rev().any(|(task, end)| {
+                matches!(task, Task::Deploy | Task::Rollback) && *end == End::Nothing
+            });
+            if next.is_empty() || (was_idle && next.iter().all(is_known)) {
                 let held = &self.schedule.shape.held;
                 return self.look(|state| state.check_settled(mixed, held));
             }
-            next.retain(|suggested| !typed.contains(&suggested.command));
+            next.retain(|suggested| !is_known(suggested));
             let Some(suggested) = pick(&next, follows.choice / turn) else { break };
             typed.insert(suggested.command.clone());
             let typing = Typing { suggested, since: None, is_early: false, tells: !crowded };
-            mixed = self.types(Act::new(Task::Status, machine), &typing);
+            let Some(is_mixed) = self.types(Act::new(Task::Status, machine), &typing) else {
+                return;
+            };
+            mixed = is_mixed;
         }
         let text = format!("`status` suggests more after {typed:?}: {:?}", self.ends);
         self.look(|state| state.violate(Rule::SuggestionUntrue, text));
@@ -109,18 +122,24 @@ impl Story<'_> {
         if is_known { wanted } else { last }
     }
 
-    /// Types a suggested command. Returns whether nodes may run what they ran before.
-    fn types(&mut self, act: Act, typing: &Typing<'_>) -> bool {
+    /// Types a suggested command. Returns whether nodes may run what they ran before; `None` if only an operator
+    /// could let the release go on.
+    fn types(&mut self, act: Act, typing: &Typing<'_>) -> Option<bool> {
         let Typing { suggested, since, is_early, tells } = typing;
         if let Err(error) = try_parsed(&suggested.command) {
             self.violate_suggestion(suggested, &format!("is not accepted: {error}"));
-            return true;
+            return None;
         }
         let Suggested { label, command } = suggested;
         self.look(|state| state.note(|| format!("--- types `{label}: {command}` ---")));
         let line: &'static str = command.clone().leak();
         let act = Act { line: Some(line), task: Typed::read(line).task, ..act };
         let attempt = self.attempt(act, SETTLES, *tells);
+        // Enough other nodes are a part of the fix: those that an operator holds, or that were out before.
+        if since.is_none() && label.contains("after a fix") && attempt.lacks_capacity() {
+            return None;
+        }
+        let has_empty = !self.schedule.shape.empty.is_empty();
         let wrong = match (&attempt.end, since) {
             (End::Invalid(why), _) => Some(why.clone()),
             (End::Refused(why), Some(since)) => {
@@ -132,8 +151,12 @@ impl Story<'_> {
             (End::Refused(why), None)
                 if *is_early
                     && label.contains("after a fix")
-                    && why.iter().any(|why| why.contains(" would route to ")) =>
+                    && why.iter().any(|why| why.contains(CAPACITY)) =>
             {
+                None
+            }
+            // It was out and empty, so it is planned to return to the version of the others, which it never had.
+            (End::Refused(why), _) if has_empty && why.iter().any(|why| why.contains(DELETED)) => {
                 None
             }
             (End::Killed, _) | (_, Some(_)) => None,
@@ -144,7 +167,7 @@ impl Story<'_> {
         }
         let updates = matches!(act.task, Task::Deploy | Task::Resume) && attempt.end.is_done();
         let goes_back = |ended: RunResult| ended.release.nodes.values().any(NodeState::goes_back);
-        !updates || attempt.ended.is_none_or(goes_back)
+        Some(!updates || attempt.ended.is_none_or(goes_back))
     }
 
     fn violate_suggestion(&mut self, suggested: &Suggested, wrong: &str) {

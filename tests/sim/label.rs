@@ -37,7 +37,7 @@ fn has_ended_well(label: &str, task: Task, end: &End) -> bool {
             matches!(end, End::Finished(Outcome::Done | Outcome::Failed | Outcome::RolledBack, _))
         }
         // Nodes can be there already, e.g. after a release of the version that they ran before.
-        Task::Rollback if *end == End::Nothing => true,
+        Task::Rollback | Task::Deploy if *end == End::Nothing => true,
         Task::Deploy | Task::NodeOut(_) | Task::NodeIn(_) | Task::Rollback | Task::Resume => {
             matches!(end, End::Finished(Outcome::Done, 0))
         }
