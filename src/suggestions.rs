@@ -41,6 +41,9 @@ pub trait Inspection {
     /// Returns whether a node passes its health check.
     fn is_healthy(&self, node: &str) -> bool;
 
+    /// Returns whether a node is marked up, healthy, and runs this version.
+    fn serves(&self, node: &str, version: &str) -> bool;
+
     /// Returns whether a release can be resumed now.
     fn can_resume(&self, release: &Release) -> bool;
 }
@@ -193,6 +196,8 @@ impl<'a> Situation<'a> {
         let mut nodes: Vec<_> = wanted.into_iter().filter(is_known).collect();
         let seen = self.seen.filter(|seen| seen.is_complete());
         if let Some(seen) = seen {
+            let is_back = |name: &str| versions.get(name).is_some_and(|to| seen.serves(name, to));
+            nodes.retain(|name| !is_back(name));
             nodes = seen.updatable(nodes);
         }
         // The rollback of a first install only stops it.
@@ -401,6 +406,61 @@ mod tests {
             told("deploy", "r1"),
             [("after a fix, retry a and continue".to_owned(), resume)]
         );
+    }
+
+    /// Every node is in rotation, healthy, and runs this version.
+    struct Seen(&'static str);
+
+    impl Inspection for Seen {
+        fn is_complete(&self) -> bool {
+            true
+        }
+
+        fn updatable<'a>(&self, nodes: Vec<&'a str>) -> Vec<&'a str> {
+            nodes
+        }
+
+        fn can_stay_out(&self, _: &[&str], _: &[&str]) -> bool {
+            true
+        }
+
+        fn is_down(&self, _: &str) -> bool {
+            false
+        }
+
+        fn is_healthy(&self, _: &str) -> bool {
+            true
+        }
+
+        fn serves(&self, _: &str, version: &str) -> bool {
+            version == self.0
+        }
+
+        fn can_resume(&self, _: &Release) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn no_rollback_is_suggested_to_a_version_that_serves_already() {
+        let done = NodeState { phase: Phase::Done, ..NodeState::default() };
+        let mut release = release(&[("a", done), ("b", failed(Step::Health, "late"))]);
+        let mut started = serde_json::to_value(&release.started).expect("a start");
+        started["before"] = serde_json::json!([{
+            "nodes": ["a"], "version": "1", "variables": {}, "artifact": null,
+        }]);
+        release.started = Some(serde_json::from_value(started).expect("a start"));
+        let repeated = Repeated { file: "app.yaml".into(), ..Repeated::default() };
+        let labels = |version| {
+            let seen = Seen(version);
+            let seen: Option<&dyn Inspection> = Some(&seen);
+            let situation = Situation::new(&release, Outcome::Failed, &repeated);
+            let commands = Situation { seen, ..situation }.commands();
+            commands.into_iter().map(|(label, _)| label).collect::<Vec<_>>()
+        };
+        let retry = "after a fix, retry b and continue";
+        assert_eq!(labels("2"), ["return a to version 1", retry]);
+        assert_eq!(labels("1"), [retry]);
     }
 
     #[test]

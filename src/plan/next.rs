@@ -64,6 +64,11 @@ impl Inspection for LastLook<'_> {
         self.facts(node).is_some_and(|facts| facts.health.problem.is_none())
     }
 
+    fn serves(&self, node: &str, version: &str) -> bool {
+        let facts = self.facts(node).filter(|facts| facts.mark == Mark::Up);
+        self.is_healthy(node) && facts.and_then(NodeFacts::version).as_deref() == Some(version)
+    }
+
     fn can_resume(&self, release: &Release) -> bool {
         let unfinished = release.nodes.iter().filter(|(_, node)| node.is_unfinished());
         let unfinished: Vec<_> = unfinished.map(|(name, _)| name.as_str()).collect();
