@@ -124,9 +124,9 @@ fn plain_output_has_no_escape_codes_and_shows_a_heartbeat() {
     let ran = bench.run(&["deploy"], &["--var", "version=2", "--yes", "--only", "node-1"]).exits(0);
     let text = ran.stderr();
     assert!(!text.contains('\x1b') && !text.contains('\r'), "{text}");
-    for time in ["3s", "15s"] {
-        assert!(text.contains(&format!("still waiting, {time} of at most 47s")), "{text}");
-    }
+    let is_beat =
+        |line: &&str| line.contains("still waiting, ") && line.contains(" of at most 47s");
+    assert!(text.lines().filter(is_beat).count() >= 2, "{text}");
     assert!(ran.stdout().is_empty(), "stdout is data");
 }
 
