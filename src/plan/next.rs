@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Plan;
-use super::rollback::shortage_without;
+use super::rollback::shortage_once_out;
 use crate::mark::Mark;
 use crate::release::{PlannedAction, Release};
 use crate::spec::{NodeSpec, Spec};
@@ -45,14 +45,7 @@ impl Inspection for LastLook<'_> {
         let stops = |node: &NodeSpec| nodes.contains(&node.name.as_str());
         // A gateway that cannot be read now routes to all other nodes at best.
         let may_suffice = nodes.is_empty() || !self.spec.remaining(stops, |_| true).is_short();
-        // While a returned node is away, the others must suffice.
-        let suffices = |away: &str| {
-            let without: Vec<_> = nodes.iter().copied().chain([away]).collect();
-            shortage_without(self.spec, self.fleet, &without, returned).is_none()
-        };
-        may_suffice
-            && shortage_without(self.spec, self.fleet, nodes, returned).is_none()
-            && (nodes.is_empty() || returned.iter().all(|away| suffices(away)))
+        may_suffice && shortage_once_out(self.spec, self.fleet, nodes, returned, returned).is_none()
     }
 
     fn is_down(&self, node: &str) -> bool {

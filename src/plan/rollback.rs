@@ -255,23 +255,35 @@ pub fn shortage_without(
     })
 }
 
+/// Returns the problem of a gateway that would route to too few nodes once these are out for good, also while one of
+/// the `later` nodes is away. The `returned` nodes are back by then.
+pub(super) fn shortage_once_out(
+    spec: &Spec,
+    fleet: &Fleet,
+    nodes: &[&str],
+    later: &[&str],
+    returned: &[&str],
+) -> Option<String> {
+    if nodes.is_empty() {
+        return None;
+    }
+    let without = |away: Option<&str>| {
+        let nodes: Vec<_> = nodes.iter().copied().chain(away).collect();
+        shortage_without(spec, fleet, &nodes, returned)
+    };
+    without(None).or_else(|| later.iter().find_map(|away| without(Some(away))))
+}
+
 /// Returns why a rollback of first installs, which only stops them, would leave too few nodes.
 #[must_use]
 pub fn stops_too_many(spec: &Spec, fleet: &Fleet, plan: &Plan) -> Option<String> {
     let stays_out = |name: &&str| spec.node(name).is_some_and(NodeSpec::stays_out);
     let (stopped, returned): (Vec<_>, Vec<_>) = plan.updated().into_iter().partition(stays_out);
-    if stopped.is_empty() {
-        return None;
-    }
     // A node that cannot be returned now must be able to leave later.
     let blocked = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Blocked);
     let blocked = blocked.map(|row| row.planned.node.as_str()).filter(|name| !stays_out(name));
-    let without = |later: Option<&str>| {
-        let nodes: Vec<_> = stopped.iter().copied().chain(later).collect();
-        shortage_without(spec, fleet, &nodes, &returned)
-    };
-    let problem =
-        without(None).or_else(|| blocked.into_iter().find_map(|name| without(Some(name))))?;
+    let blocked: Vec<_> = blocked.collect();
+    let problem = shortage_once_out(spec, fleet, &stopped, &blocked, &returned)?;
     let names = few(stopped.into_iter().map(str::to_owned), 3).join(", ");
     Some(format!(
         "{problem}: {names} had no version before the release, so the rollback stops the service there; name fewer \
