@@ -54,8 +54,8 @@ pub(super) fn choose(
             let again = session.repeated(false).command(command, [id.as_str(), USE_CURRENT]);
             format!("To use the file: {again}")
         };
-        let started = past.release.started.as_ref();
-        let file_was_changed = started.is_some_and(|started| session.file_was_changed(started));
+        let started = past.release.started.as_ref().filter(|_| fixed.is_none());
+        let file_was_changed = started.is_some_and(|started| session.with_file(started).is_ok());
         let notice = Some(notice);
         return Ok(Chosen { session: journaled, notice, replaced: None, file_was_changed });
     }
