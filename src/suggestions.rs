@@ -108,7 +108,8 @@ impl<'a> Situation<'a> {
             }
         };
         commands.extend(self.node_in());
-        if self.outcome == Outcome::Degraded {
+        // A whole inspection is shown in a table of every node already.
+        if self.outcome == Outcome::Degraded && !self.seen.is_some_and(Inspection::is_complete) {
             commands.push(status);
         }
         commands.truncate(MOST);

@@ -62,13 +62,7 @@ impl Run {
         let seen = self.fleet.as_ref().map(|fleet| LastLook { spec: &self.spec, fleet });
         let seen = seen.as_ref().map(|seen| -> &dyn Inspection { seen });
         let situation = Situation::new(release, finished.result, &self.repeated);
-        let mut next = Situation { seen, ..situation }.commands();
-        // The report has a table of every node already. After a lost lock, another release changes them.
-        if finished.result == Outcome::Degraded && seen.is_some_and(Inspection::is_complete) {
-            let status = self.repeated.command("status", []);
-            next.retain(|(_, command)| *command != status);
-        }
-        next
+        Situation { seen, ..situation }.commands()
     }
 }
 
