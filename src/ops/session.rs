@@ -85,14 +85,14 @@ impl Session {
     /// Returns the command line that runs `command` with the same playbook and variables.
     #[must_use]
     pub fn command(&self, command: &str) -> String {
-        self.repeated(false).command(command, [])
+        self.parts(false).command(command, [])
     }
 
     /// The same for the selected nodes.
     #[must_use]
     pub fn command_for(&self, command: &str, selection: &Selection) -> String {
         let words = selection.arguments();
-        self.repeated(false).command(command, words.iter().map(String::as_str))
+        self.parts(false).command(command, words.iter().map(String::as_str))
     }
 
     /// Returns the options that suggested commands must repeat. `yes`: the operator has confirmed in advance.
@@ -106,13 +106,17 @@ impl Session {
     /// Returns the parts that suggested commands repeat.
     #[must_use]
     pub fn repeated(&self, yes: bool) -> Repeated {
+        Repeated { release_only: self.release_only(), ..self.parts(yes) }
+    }
+
+    /// The same for commands that are not `node out` or `node in`. Every command makes some at its start.
+    fn parts(&self, yes: bool) -> Repeated {
         let variables = self.given().map(|(name, value)| (harmless(name), harmless(value)));
         Repeated {
             file: self.file.display().to_string(),
             arguments: self.options(yes),
             variables: variables.collect(),
-            release_only: self.release_only(),
-            file_was_changed: false,
+            ..Repeated::default()
         }
     }
 
@@ -132,8 +136,12 @@ impl Session {
     /// The same for a restart, which chooses no version.
     #[must_use]
     pub fn repeated_for_restart(&self) -> Repeated {
+        self.without_version(self.parts(false))
+    }
+
+    /// Removes the variables that choose what a release deploys.
+    fn without_version(&self, mut repeated: Repeated) -> Repeated {
         let chosen = self.loaded.playbook.release_variables();
-        let mut repeated = self.repeated(false);
         repeated.variables.retain(|(name, _)| !chosen.contains(name.as_str()));
         repeated
     }
@@ -145,13 +153,13 @@ impl Session {
         let mut variables: BTreeMap<_, _> = given.collect();
         let values = started.inputs.each(&self.loaded.playbook, &self.inputs.variables);
         variables.extend(values.filter_map(|(name, value)| Some((name.to_owned(), value.ok()?))));
-        if started.command == CommandKind::Restart {
-            let chosen = self.loaded.playbook.release_variables();
-            variables.retain(|name, _| !chosen.contains(name.as_str()));
-        }
         let variables = variables.into_iter().collect();
         let file_was_changed = self.file_was_changed(started);
-        Repeated { variables, file_was_changed, ..self.repeated(false) }
+        let repeated = Repeated { variables, file_was_changed, ..self.repeated(false) };
+        match started.command {
+            CommandKind::Restart => self.without_version(repeated),
+            _ => repeated,
+        }
     }
 
     /// Returns the variables that have a value. The operator must fill in the others.
