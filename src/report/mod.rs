@@ -192,7 +192,12 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
                 _ => "was out, in rotation now".into(),
             },
         },
-        (RotationState::Out, Place::MarkedDown) if told.starts_with(OUT) => {
+        (RotationState::Out, Place::MarkedDown)
+            if matches!(
+                node.phase,
+                Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting
+            ) =>
+        {
             format!("{MARKED_DOWN}, action required")
         }
         (RotationState::Unknown, Place::MarkedDown) => {
