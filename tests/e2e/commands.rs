@@ -124,9 +124,13 @@ fn plain_output_has_no_escape_codes_and_shows_a_heartbeat() {
     let ran = bench.run(&["deploy"], &["--var", "version=2", "--yes", "--only", "node-1"]).exits(0);
     let text = ran.stderr();
     assert!(!text.contains('\x1b') && !text.contains('\r'), "{text}");
-    let is_beat =
-        |line: &&str| line.contains("still waiting, ") && line.contains(" of at most 47s");
-    assert!(text.lines().filter(is_beat).count() >= 2, "{text}");
+    let beats = text.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("still waiting, ")?;
+        rest.split_once("s of at most 47s")?.0.parse().ok()
+    });
+    // On a busy machine, a line can be late by a second.
+    let beats: Vec<u64> = beats.collect();
+    assert!(matches!(beats[..], [3..=4, 15..=16, ..]), "{beats:?} {text}");
     assert!(ran.stdout().is_empty(), "stdout is data");
 }
 
