@@ -50,7 +50,7 @@ impl State {
         }
     }
 
-    /// A release goes on; its journal tells what it did itself, not what was done by hand meanwhile.
+    /// A release is resumed. Its journal has its own changes, and none that were made by hand in the meantime.
     pub(crate) fn same_release(&mut self, id: &str) {
         id.clone_into(&mut self.watch.release);
         let Some(earlier) = self.watch.earlier.take_if(|earlier| earlier.release == id) else {
