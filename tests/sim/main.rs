@@ -26,6 +26,7 @@ mod invariants;
 mod label;
 mod late_crashes;
 mod lock_lost;
+mod lost_keys;
 mod node;
 mod operator;
 mod process;
