@@ -35,6 +35,9 @@ impl Fleet {
         let server = servers.first().filter(|server| *server != DEFAULT_ADDRESS);
         for node in &spec.nodes {
             let facts = self.nodes.entry(node.name.clone()).or_default();
+            if facts.registry_problem.is_none() && self.registry_problem.is_none() {
+                continue;
+            }
             let missing = spec.places(&node.address).into_iter().zip(&spec.registries).find(
                 |(key, registry)| {
                     let RegistrySpec::ConsulKv { prefix } = registry else { return false };
