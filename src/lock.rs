@@ -27,8 +27,8 @@ use crate::world::World;
 pub use attempt::Attempt;
 use attempt::give_back;
 use dual_instant::DualInstant;
+use error::reason_of_loss;
 pub use error::{LockError, NotHeld};
-use error::{TAKEN, reason_of_loss};
 pub use fence::Fence;
 use fence::key;
 pub use file::FileLock;
@@ -298,13 +298,10 @@ impl<W: World> Lock<W> {
             let fence = self.fence.now();
             match client.session_renew(&fence.session).await {
                 Ok(true) => self.state().renewed = asked,
-                Ok(false) => {
-                    self.state().is_without_session = true;
-                    match self.regain(client, asked).await {
-                        Ok(()) => continue,
-                        Err(reason) => return self.lose(reason),
-                    }
-                }
+                Ok(false) => match self.regain(client, asked).await {
+                    Ok(()) => continue,
+                    Err(reason) => return self.lose(reason),
+                },
                 // Asked again soon: the session does not wait.
                 Err(_) => {
                     pause = PAUSE;
@@ -318,11 +315,9 @@ impl<W: World> Lock<W> {
                 state.holder.to_bytes()
             };
             let told = [Write::Set { key: &fence.key, value: &bytes }];
-            if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await {
-                let reason = match client.kv_get(&fence.key).await {
-                    Ok(entry) => reason_of_loss(entry.as_ref(), &self.state().holder),
-                    Err(_) => TAKEN,
-                };
+            if let Ok(KvWrite::NotHeld) = client.transact(Some(&fence), &told).await
+                && let Err(reason) = self.regain(client, asked).await
+            {
                 return self.lose(reason);
             }
         }
@@ -333,9 +328,11 @@ impl<W: World> Lock<W> {
     async fn regain(&self, client: &Client<W>, asked: DualInstant) -> Result<(), String> {
         let old = self.fence.now();
         let (holder, renewed) = {
-            let state = self.state();
+            let mut state = self.state();
+            state.is_without_session = true;
             (state.holder.clone(), state.renewed)
         };
+        let bytes = holder.to_bytes();
         let is_late = renewed.until(asked) >= TTL;
         let deadline = Instant::now() + LOCK_DELAY + VERIFY_PATIENCE;
         let mut session: Option<(String, DualInstant)> = None;
@@ -352,7 +349,10 @@ impl<W: World> Lock<W> {
                     self.hurry.notify_one();
                     return Ok(());
                 }
-                if !ours || held_by.is_some() {
+                // The answer to an acquisition can be lost.
+                let is_held =
+                    session.as_ref().is_some_and(|(new, _)| held_by.as_ref() == Some(new));
+                if !ours || (held_by.is_some() && !is_held) {
                     return Err(reason.to_owned());
                 }
                 if is_late {
@@ -361,15 +361,15 @@ impl<W: World> Lock<W> {
                 if session.is_none() {
                     let since = DualInstant::now(client.now());
                     let made = client.session_create(&settings(&self.service, &holder)).await;
-                    session = made.ok().map(|made| (made, since));
+                    session = made.ok().map(|new| (new, since));
                 }
-                if let Some((made, since)) = &session
-                    && let Ok(true) = client.kv_acquire(&old.key, made, &holder.to_bytes()).await
+                if let Some((new, since)) = &session
+                    && (is_held || client.kv_acquire(&old.key, new, &bytes).await.unwrap_or(false))
                 {
                     let mut state = self.state();
                     (state.renewed, state.is_without_session) = (*since, false);
                     drop(state);
-                    self.fence.replace(SessionFence { key: old.key, session: made.clone() });
+                    self.fence.replace(SessionFence { key: old.key, session: new.clone() });
                     return Ok(());
                 }
             }

@@ -155,3 +155,43 @@ fn lock_is_kept_when_a_new_leader_does_not_know_the_session_at_once() {
     }
     assert!(unknown > 0, "a renewal comes right after an election");
 }
+
+/// Consul loses the session between a renewal and the write that follows it: the write is refused, but no other process
+/// has the lock.
+#[test]
+fn session_that_is_lost_right_after_its_renewal_is_replaced() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.servers = 1;
+    let whole = run(&schedule, scratch.path(), true);
+    let renewal = whole.moment("PUT http://consul-1:8500/v1/session/renew/");
+    let write = whole.moment_after(renewal, "PUT http://consul-1:8500/v1/txn");
+    let mut refused = 0;
+    for at in renewal - 5..write + 5 {
+        schedule.faults = vec![(When::At(at), Fault::SessionsLost)];
+        let ran = judged(&schedule);
+        assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{at}: {:?}", ran.end);
+        let lost = ran.moment("FAULT SessionsLost");
+        let next = |call| ran.moment_after(lost, &format!("PUT http://consul-1:8500/v1/{call}"));
+        refused += usize::from(next("txn") < next("session/"));
+    }
+    assert!(refused > 0, "a write comes right after the session is lost");
+}
+
+/// The answer to the acquisition with the new session is lost: the key shows who holds it.
+#[test]
+fn lock_whose_new_acquisition_got_no_answer_is_kept() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.servers = 1;
+    let lost = (When::At(3_000), Fault::SessionsLost);
+    schedule.faults = vec![lost.clone()];
+    let whole = run(&schedule, scratch.path(), true);
+    // The lock-delay is over.
+    let acquires = whole.moment_after(3_000 + 10_000, "/v1/kv/rollgate/app/lock?acquire=");
+    schedule.faults = vec![lost, (When::At(acquires - 1), Fault::NextWrite(Fate::AnswerLost))];
+    let ran = judged(&schedule);
+    assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
+    let lines = ran.history.iter();
+    let unanswered =
+        lines.filter(|line| line.contains("lock?acquire=") && line.contains("AnswerLost"));
+    assert_eq!(unanswered.count(), 1);
+}
