@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rollgate_global_optspecs
-    string join \n output= color= q/quiet v/verbose trace= state-dir= h/help V/version
+    string join \n output= color= q/quiet v/verbose trace= ci= log-file= state-dir= h/help V/version
 end
 
 function __fish_rollgate_needs_command
@@ -32,6 +32,12 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -l color -d 'When to use
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_needs_command" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_needs_command" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_needs_command" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_needs_command" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_needs_command" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Show every step'
@@ -57,6 +63,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l color -d 'Wh
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -s v -l verbose -d 'Show every step'
@@ -71,6 +83,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l color -d 'W
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand doctor" -s v -l verbose -d 'Show every step'
@@ -88,6 +106,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l color -d 'Whe
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l allow-unhealthy -d 'Release even if no node passes the health check now, because the new version will'
@@ -110,6 +134,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l color -d 'W
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l include-held -d 'Update held nodes, too; the hold of a node ends once it is back in rotation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l allow-unhealthy -d 'Release even if no node passes the health check now, because the new version will'
@@ -127,6 +157,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l color -d 'W
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -l use-current -d 'Use the playbook\'s file as it is now, not the playbook in the journal'
 complete -c rollgate -n "__fish_rollgate_using_subcommand resume" -s y -l yes -d 'Do not ask for confirmation'
@@ -143,6 +179,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l color -d 
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -l use-current -d 'Use the playbook\'s file as it is now, not the playbook in the journal'
 complete -c rollgate -n "__fish_rollgate_using_subcommand rollback" -s y -l yes -d 'Do not ask for confirmation'
@@ -159,6 +201,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l color -d 'W
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -l exit-code -d 'For monitoring: exit with 0 if all is well, 1 if a node is out (also one that `node out` holds), unhealthy or on another version, 2 while a release runs, 3 if something cannot be read'
 complete -c rollgate -n "__fish_rollgate_using_subcommand status" -s q -l quiet -d 'Show only warnings and failures'
@@ -172,6 +220,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_s
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and not __fish_seen_subcommand_from out in help" -s v -l verbose -d 'Show every step'
@@ -191,6 +245,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s y -l yes -d 'Accepted for scripts; these commands never ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from out" -s q -l quiet -d 'Show only warnings and failures'
@@ -207,6 +267,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s y -l yes -d 'Accepted for scripts; these commands never ask'
 complete -c rollgate -n "__fish_rollgate_using_subcommand node; and __fish_seen_subcommand_from in" -s q -l quiet -d 'Show only warnings and failures'
@@ -223,6 +289,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_s
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and not __fish_seen_subcommand_from show break help" -s v -l verbose -d 'Show every step'
@@ -240,6 +312,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Show every step'
@@ -254,6 +332,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s y -l yes -d 'Do not ask for confirmation'
 complete -c rollgate -n "__fish_rollgate_using_subcommand lock; and __fish_seen_subcommand_from break" -s q -l quiet -d 'Show only warnings and failures'
@@ -270,6 +354,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l color -d 'W
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand schema" -s v -l verbose -d 'Show every step'
@@ -282,6 +372,12 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l color 
 always\t'Always'
 never\t'Never'"
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Show every step'

@@ -134,14 +134,18 @@ impl Invalid {
         }
     }
 
+    /// Returns the line and the column of each problem that has a place, counted from 1.
+    #[must_use]
+    pub fn positions(&self) -> Vec<Option<(usize, usize)>> {
+        let text = Lines::new(&self.source.text);
+        self.problems.iter().map(|problem| Some(text.place(problem.span.as_ref()?))).collect()
+    }
+
     /// Returns each problem as JSON, with its place counted from 1.
     #[must_use]
     pub fn to_json(&self) -> Vec<Value> {
         let text = Lines::new(&self.source.text);
-        let place = |span: &Range<usize>| {
-            let (line, column) = text.position(span.start);
-            (line + 1, column + 1)
-        };
+        let place = |span: &Range<usize>| text.place(span);
         let describe = |problem: &Problem| {
             let (line, column) = problem.span.as_ref().map(place).unzip();
             let related = problem.related.iter().map(|(span, message)| {

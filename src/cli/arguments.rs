@@ -24,6 +24,12 @@ pub(super) struct Global {
     /// Append every request, command and answer to this file, without secrets: one JSON line each
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) trace: Option<PathBuf>,
+    /// The CI system whose form the log gets
+    #[arg(long, global = true, value_enum, default_value_t = CiSystem::Auto, value_name = "SYSTEM")]
+    pub(super) ci: CiSystem,
+    /// Append everything that is printed for people to this file, with dates and every step
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) log_file: Option<PathBuf>,
     /// Where journals are kept [default: `.rollgate` beside the playbook]
     #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER")]
     pub(super) state_dir: Option<PathBuf>,
@@ -49,6 +55,20 @@ pub(super) enum Colour {
     Always,
     /// Never
     Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CiSystem {
+    /// The system that runs this command, by its variables
+    Auto,
+    /// Groups, errors beside the log, and a summary in Markdown
+    Github,
+    /// Sections
+    Gitlab,
+    /// Plain lines
+    Jenkins,
+    /// Plain lines, on any system
+    None,
 }
 
 /// The playbook and its variables.

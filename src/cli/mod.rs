@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod ci;
 mod completions;
 mod connect;
 mod deploy;
@@ -31,8 +32,8 @@ use clap_complete::Shell;
 use arguments::Global;
 pub use exit::Exit;
 
-use crate::ops::Cause;
-use crate::report::print_stderr;
+use crate::ops::{Cause, Refusal};
+use crate::report::{log_line, log_to, print_stderr};
 
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
 ///
@@ -76,6 +77,25 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+impl Command {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Check(_) => "check",
+            Self::Doctor(_) => "doctor",
+            Self::Plan(_) => "plan",
+            Self::Deploy(_) => "deploy",
+            Self::Resume(_) => "resume",
+            Self::Rollback(_) => "rollback",
+            Self::Status(_) => "status",
+            Self::Node(_) => "node",
+            Self::Lock(_) => "lock",
+            Self::Schema => "schema",
+            Self::Completions(_) => "completions",
+        }
+    }
+}
+
 /// Runs the command line and returns its exit code.
 #[must_use]
 pub fn run() -> Exit {
@@ -103,7 +123,25 @@ pub fn run() -> Exit {
         }
     };
     let global = &cli.global;
-    let ended = match cli.command {
+    if let Err(refusal) = log(&cli) {
+        return output::refuse(refusal, global);
+    }
+    let exit = ran(cli.command, global);
+    log_line(&format!("exit {}", exit.0));
+    exit
+}
+
+/// Begins the log file, if one is wanted.
+fn log(cli: &Cli) -> Result<(), Refusal> {
+    let Some(path) = &cli.global.log_file else { return Ok(()) };
+    log_to(path, cli.command.name()).map_err(|error| {
+        let problem = format!("cannot write the log file {}: {error}", path.display());
+        Refusal::new(Cause::Invalid, problem).hint("nothing was changed")
+    })
+}
+
+fn ran(command: Command, global: &Global) -> Exit {
+    let ended = match command {
         Command::Check(arguments) => check::run(&arguments, global),
         Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments, global),

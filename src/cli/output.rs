@@ -7,23 +7,25 @@ use indicatif::ProgressDrawTarget;
 use super::arguments::{Colour, Global, Output};
 use super::echo::EchoGuard;
 use super::exit::Exit;
-use super::page;
+use super::{ci, page};
 use crate::engine::Sink;
 use crate::ops::{Cause, Refusal};
 use crate::release::Release;
 use crate::release::{Event, Finished, Lines, Outcome};
 use crate::report::{Background, Json, Live, Plain, Reporter};
-use crate::report::{for_stdout, print_page, print_stderr, print_stdout};
+use crate::report::{for_stdout, print_excerpt, print_page, print_stderr, print_stdout};
 
 /// Reports why a command does not start, and ends it. Programs get every problem of a playbook, and the end.
 pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     let exit = Exit::because(refusal.cause);
-    let text = page::refusal(&refusal, colour(global));
+    let plain = page::refusal(&refusal, false);
     match refusal.invalid {
-        // An excerpt of a file is not broken.
-        Some(_) => print_stderr(&text),
-        None => print_page(&text),
+        // An excerpt of a file is not broken. The log file gets no colours.
+        Some(_) => print_excerpt(&page::refusal(&refusal, colour(global)), &plain),
+        None => print_page(&ci::chosen(global).tame(&plain)),
     }
+    ci::annotate(&refusal, global);
+    ci::summarise_page(global, "rollgate did not start", &plain);
     if form(global) != Output::Jsonl {
         return exit;
     }
@@ -122,15 +124,15 @@ impl Sink for View {
 
 /// Starts to report a release. `so_far` is its state at the start.
 pub(super) fn view(global: &Global, so_far: &Release) -> View {
-    let github = std::env::var_os("GITHUB_ACTIONS").is_some();
-    let plain = || Plain::new(global.quiet, global.verbose, github);
-    let sinks: Vec<Box<dyn Reporter>> = match form(global) {
+    let plain = || Plain::new(global.quiet, global.verbose, ci::chosen(global));
+    let mut sinks: Vec<Box<dyn Reporter>> = match form(global) {
         Output::Tty if !global.quiet => {
             vec![Box::new(Live::new(ProgressDrawTarget::stderr(), colour(global)))]
         }
         Output::Jsonl => vec![Box::new(Json::default())],
         Output::Auto | Output::Tty | Output::Plain => vec![Box::new(plain())],
     };
+    sinks.extend(Plain::for_log_file().map(|plain| Box::new(plain) as Box<dyn Reporter>));
     let live = form(global) == Output::Tty && !global.quiet;
     let echo = if live { EchoGuard::begin() } else { None };
     View { sinks: Background::new(sinks, so_far.outline()), _echo: echo }

@@ -13,7 +13,7 @@ use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::{Plan, Selection};
 use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
-use crate::report::{NodeView, Place, Report, serving, state_now, state_of};
+use crate::report::{NodeView, Place, Report, markdown, serving, state_now, state_of};
 use crate::spec::Spec;
 use crate::survey::{MissingKey, NodeFacts};
 use crate::table::Table;
@@ -67,6 +67,18 @@ fn ran(run: &Run) -> String {
             write!(text, "\njournal {}{torn}\nexit {}\n", journal.display(), finished.exit_code);
     }
     text
+}
+
+/// The same result as Markdown, for the page of a CI job.
+#[must_use]
+pub fn summary(result: &Ending) -> String {
+    match result {
+        Ending::Ran(run) if run.ended.release.finished.is_some() => {
+            let (release, spec) = (&run.ended.release, &run.spec);
+            Report { release, spec, fleet: run.fleet.as_ref(), next: &run.next() }.markdown()
+        }
+        Ending::Nothing(_) | Ending::Ran(_) => markdown::page("rollgate", &ending(result)),
+    }
 }
 
 /// Why a release has no result.

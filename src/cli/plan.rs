@@ -6,7 +6,7 @@ use super::arguments::{Global, Output, PlaybookArguments, SelectionArguments};
 use super::connect::connected;
 use super::exit::Exit;
 use super::open::{Missing, open};
-use super::{output, page};
+use super::{ci, output, page};
 use crate::ops::plan::{check_selection, plan};
 use crate::ops::{Refusal, Session};
 use crate::plan::{Plan, Selection};
@@ -42,7 +42,9 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     Ok(match output::form(global) {
         Output::Jsonl => output::print(&lines(&plan, &session, &spec, &selection, exit), exit),
         Output::Auto | Output::Tty | Output::Plain => {
-            output::show(&page::plan(&plan, &session, &spec, &selection), exit)
+            let page = page::plan(&plan, &session, &spec, &selection);
+            ci::summarise_page(global, "rollgate plan", &page);
+            output::show(&page, exit)
         }
     })
 }

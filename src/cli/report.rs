@@ -2,14 +2,15 @@
 
 use super::arguments::Global;
 use super::exit::Exit;
-use super::{output, page};
+use super::{ci, output, page};
 use crate::ops::{Ending, Run};
 use crate::release::{Finished, Outcome};
 use crate::report::{print_page, print_stderr_in_time};
 
 /// Reports the result of a command that was not refused.
 pub(super) fn end(ending: Ending, global: &Global) -> Exit {
-    let text = page::ending(&ending);
+    let text = ci::chosen(global).tame(&page::ending(&ending));
+    ci::summarise(global, || page::summary(&ending));
     match ending {
         Ending::Nothing(why) => {
             if !global.quiet {

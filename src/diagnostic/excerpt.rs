@@ -1,6 +1,8 @@
 //! Prepares lines of a file for display: finds them, removes characters that move a cursor, and cuts them to
 //! a width.
 
+use std::ops::Range;
+
 use crate::text;
 
 /// How many characters of a line are shown.
@@ -68,6 +70,12 @@ impl<'a> Lines<'a> {
         let column = self.text[self.starts[line]..].char_indices();
         let start = self.starts[line];
         (line, column.take_while(|(at, _)| start + at < byte).count())
+    }
+
+    /// Returns the line and the column at which a place begins, both from 1.
+    pub(super) fn place(&self, span: &Range<usize>) -> (usize, usize) {
+        let (line, column) = self.position(span.start);
+        (line + 1, column + 1)
     }
 
     /// Returns the first byte of a line and the line without its end.

@@ -90,7 +90,7 @@ impl Drop for Background {
 pub(crate) fn print_stderr_in_time(text: String) {
     let (finished, done) = mpsc::channel();
     thread::spawn(move || {
-        super::print_page(&text);
+        super::print::print_page(&text);
         let _ = finished.send(());
     });
     let _ = done.recv_timeout(FLUSH);

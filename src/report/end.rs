@@ -37,40 +37,19 @@ impl Report<'_> {
     }
 
     fn text(&self) -> String {
-        let Some((finished, started)) =
-            self.release.finished.as_ref().zip(self.release.started.as_ref())
-        else {
-            return String::new();
-        };
-        let id = started.inputs.release();
-        // `node out` and `node in` are no releases to an operator.
-        let what = if started.command.is_by_hand() {
-            let nodes = self.release.in_order().map(|(name, _)| name.to_owned());
-            format!("{} {}", started.command, text::few(nodes, NAMES_TOLD).join(", "))
-        } else {
-            format!("release {id}")
-        };
-        let headline = self.headline(finished, &what);
+        let Some(headline) = self.headline() else { return String::new() };
         let mut text = format!("{}\n", text::harmless(headline.trim_end()));
-        if finished.result == Outcome::Done {
-            let left = left_behind(started);
+        if self.is_done() {
+            let left = self.release.started.as_ref().map(left_behind).unwrap_or_default();
             if !left.is_empty() {
                 let _ = writeln!(text, "      {}", text::harmless(&left));
             }
             return text;
         }
-        for (names, failure, step) in self.failures() {
-            let step = step.map_or(String::new(), |step| format!("{step}: "));
-            section(&mut text, "Why", &format!("{}, {step}{}", names.join(", "), failure.reason));
-            for (label, line) in &failure.seen {
-                let (label, line) = (text::harmless(label), text::harmless(line));
-                let _ = writeln!(text, "        {label:<11} {line}");
-            }
-            for line in &failure.log {
-                let _ = writeln!(text, "        log         {}", text::harmless(line));
-            }
-            if names.len() > 1 && !(failure.seen.is_empty() && failure.log.is_empty()) {
-                let _ = writeln!(text, "        (as seen at {})", names[0]);
+        for failure in self.failures() {
+            section(&mut text, "Why", &failure.told());
+            for line in failure.evidence().lines() {
+                let _ = writeln!(text, "        {line}");
             }
         }
         for planned in self.release.planned() {
@@ -95,23 +74,43 @@ impl Report<'_> {
         text
     }
 
+    fn is_done(&self) -> bool {
+        self.release.finished.as_ref().is_some_and(|finished| finished.result == Outcome::Done)
+    }
+
     /// The failures, each with the nodes that have it. Equal failures are one.
-    fn failures(&self) -> Vec<(Vec<&str>, &Failure, Option<Step>)> {
-        let mut failures: Vec<(Vec<&str>, &Failure, Option<Step>)> = Vec::new();
+    pub(super) fn failures(&self) -> Vec<SameFailure<'_>> {
+        let mut failures: Vec<SameFailure<'_>> = Vec::new();
         for (name, node) in self.release.in_order() {
             let Some(failure) = &node.failure else { continue };
-            let is_same = |other: &&mut (Vec<&str>, &Failure, Option<Step>)| {
-                (&other.1.reason, other.2) == (&failure.reason, node.failed_at)
+            let is_same = |other: &&mut SameFailure<'_>| {
+                (&other.failure.reason, other.step) == (&failure.reason, node.failed_at)
             };
             match failures.iter_mut().find(is_same) {
-                Some((names, _, _)) => names.push(name),
-                None => failures.push((vec![name], failure, node.failed_at)),
+                Some(same) => same.nodes.push(name),
+                None => {
+                    failures.push(SameFailure { nodes: vec![name], failure, step: node.failed_at });
+                }
             }
         }
         failures
     }
 
-    fn headline(&self, finished: &Finished, what: &str) -> String {
+    /// The result in one line. `None` if the release has none.
+    pub(super) fn headline(&self) -> Option<String> {
+        let (finished, started) =
+            self.release.finished.as_ref().zip(self.release.started.as_ref())?;
+        // `node out` and `node in` are no releases to an operator.
+        let what = if started.command.is_by_hand() {
+            let nodes = self.release.in_order().map(|(name, _)| name.to_owned());
+            format!("{} {}", started.command, text::few(nodes, NAMES_TOLD).join(", "))
+        } else {
+            format!("release {}", started.inputs.release())
+        };
+        Some(self.headline_of(finished, &what))
+    }
+
+    fn headline_of(&self, finished: &Finished, what: &str) -> String {
         let took = text::duration(Duration::from_millis(finished.elapsed_ms));
         let done = self.release.count(|node| node.phase == Phase::Done);
         let failed = count(self.release.failures(), "node");
@@ -204,32 +203,72 @@ impl Report<'_> {
     fn table(&self) -> String {
         let headings = ["NODE", "VERSION", "PROCESS", "KEY", "GATEWAYS", "STATE"];
         let mut table = Table::new(&headings).indented(8);
-        for (name, node) in self.release.in_order() {
+        for row in self.rows() {
+            table.row(&row.each_ref().map(String::as_str));
+        }
+        table.render()
+    }
+
+    /// What is known of each node: name, version, process, key, gateways and state.
+    pub(super) fn rows(&self) -> Vec<[String; 6]> {
+        let row = |(name, node): (&str, &NodeState)| {
             let view = self
                 .fleet
                 .map_or_else(NodeView::default, |fleet| NodeView::of(fleet, self.spec, name));
             let unknown =
                 |text: &str| if text.is_empty() { "?".to_owned() } else { text.to_owned() };
-            table.row(&[
-                name,
-                view.version.as_deref().unwrap_or("?"),
-                &unknown(view.process),
-                &unknown(view.key),
-                &unknown(&view.gateways),
-                &state_now(node, view.place),
-            ]);
-        }
-        table.render()
+            [
+                name.to_owned(),
+                view.version.unwrap_or_else(|| "?".to_owned()),
+                unknown(view.process),
+                unknown(view.key),
+                unknown(&view.gateways),
+                state_now(node, view.place),
+            ]
+        };
+        self.release.in_order().map(row).collect()
     }
 
     /// The nodes that serve now.
-    fn serving(&self) -> String {
+    pub(super) fn serving(&self) -> String {
         if let Some(fleet) = self.fleet {
             return serving(self.spec, fleet);
         }
         let out = self.release.count(|node| node.rotation_state() == RotationState::Out);
         let (total, floor) = (self.spec.nodes.len(), self.spec.floor());
         format!("{} out of rotation (min_available {floor} of {total}).", count(out, "node"))
+    }
+}
+
+/// A failure, and the nodes that have it.
+pub(super) struct SameFailure<'a> {
+    nodes: Vec<&'a str>,
+    failure: &'a Failure,
+    step: Option<Step>,
+}
+
+impl SameFailure<'_> {
+    /// The nodes, the step and the reason, in one line.
+    pub(super) fn told(&self) -> String {
+        let step = self.step.map_or(String::new(), |step| format!("{step}: "));
+        format!("{}, {step}{}", self.nodes.join(", "), self.failure.reason)
+    }
+
+    /// What was seen, one thing per line.
+    pub(super) fn evidence(&self) -> String {
+        let Failure { seen, log, .. } = self.failure;
+        let mut text = String::new();
+        for (label, line) in seen {
+            let (label, line) = (text::harmless(label), text::harmless(line));
+            let _ = writeln!(text, "{label:<11} {line}");
+        }
+        for line in log {
+            let _ = writeln!(text, "log         {}", text::harmless(line));
+        }
+        if self.nodes.len() > 1 && !text.is_empty() {
+            let _ = writeln!(text, "(as seen at {})", text::harmless(self.nodes[0]));
+        }
+        text
     }
 }
 
@@ -298,7 +337,7 @@ mod tests {
         let told = |events: &[Event]| {
             let release = Release::replay(events).expect("they may follow");
             let report = Report { release: &release, spec: &spec, fleet: None, next: &[] };
-            report.headline(&Finished::unstarted(Outcome::LockLost, 4, None), "release r")
+            report.headline_of(&Finished::unstarted(Outcome::LockLost, 4, None), "release r")
         };
         let lost = "LOCK LOST  release r after 0ms: lost; no change began after that";
         assert_eq!(told(&events[..5]), format!("{lost}\n"));
@@ -325,7 +364,7 @@ mod tests {
         let told = |fleet: Option<&Fleet>| {
             let report = Report { release: &release, spec: &spec, fleet, next: &[] };
             let finished = Finished::unstarted(Outcome::Degraded, 22, None);
-            report.headline(&finished, "release r").trim_end().to_owned()
+            report.headline_of(&finished, "release r").trim_end().to_owned()
         };
         let says = |what: &str| format!("DEGRADED  release r: {what}; action required");
         assert_eq!(told(None), says("too few nodes serve"));

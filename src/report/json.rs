@@ -29,12 +29,14 @@ impl Sink for Json {
             }
             self.told.insert(node.clone(), event.at);
         }
-        if let Err(error) = super::print_stdout(&format!("{}\n", event.to_line()))
+        if let Err(error) = super::print::print_stdout(&format!("{}\n", event.to_line()))
             && !self.is_reported
         {
             // An unwritable output is not a reason to stop a release.
             self.is_reported = true;
-            super::print_stderr(&format!("warning: events cannot be written to stdout: {error}\n"));
+            super::print::print_stderr(&format!(
+                "warning: events cannot be written to stdout: {error}\n"
+            ));
         }
     }
 }

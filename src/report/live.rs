@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Reporter, width_of, wrapped};
+use super::Reporter;
+use super::wrap::{width_of, wrapped};
 use crate::engine::Sink;
 use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAction, Pool};
 use crate::release::{Phase, Release};

@@ -2,6 +2,7 @@
 //! else.
 
 mod background;
+pub mod ci;
 mod end;
 #[cfg(test)]
 mod five;
@@ -9,18 +10,19 @@ mod five;
 mod hostile;
 mod json;
 mod live;
+pub mod markdown;
 mod now;
 mod plain;
+mod print;
+mod sections;
 mod wrap;
-
-use std::io::Write;
 
 use crate::engine::Sink;
 use crate::mark::Mark;
 use crate::release::{
     Event, NodeState, Phase, Release, RestorePoint, Resumed, RotationState, Step,
 };
-use crate::{secret, text};
+use crate::text;
 
 pub use background::Background;
 pub(crate) use background::print_stderr_in_time;
@@ -29,52 +31,15 @@ pub use json::Json;
 pub use live::Live;
 pub use now::{NodeView, serving};
 pub use plain::Plain;
-use wrap::{question, width_of, wrapped};
+pub(crate) use print::{
+    broken_question, for_stdout, print_excerpt, print_page, print_stderr, print_stdout,
+};
+pub use print::{log_line, log_to};
 
 /// A reporter: it hears events, and the clock between them.
 pub trait Reporter: Sink {
     /// Hears what time it is, about every second, and the release as it is.
     fn tick(&mut self, _now: jiff::Timestamp, _release: &Release) {}
-}
-
-/// Prints text for people, without any secret. A closed pipe or a full disk is not a reason to stop a
-/// release.
-pub(crate) fn print_stderr(text: &str) {
-    let _ = std::io::stderr().lock().write_all(secret::hide(text).as_bytes());
-}
-
-/// The same for a page: on a terminal, long lines are broken between words.
-pub(crate) fn print_page(text: &str) {
-    print_stderr(&broken(text, width_of(std::io::stderr())));
-}
-
-/// Breaks a question that is longer than a line of the terminal. Returns the lines before its last one, and the last
-/// one.
-pub(crate) fn broken_question(prompt: &str) -> (String, String) {
-    question(&secret::hide(prompt), width_of(std::io::stderr()))
-}
-
-/// The form of a page for stdout, without secrets: on a terminal, long lines are broken between words.
-pub(crate) fn for_stdout(page: &str) -> String {
-    broken(page, width_of(std::io::stdout()))
-}
-
-/// Breaks the lines of a page. Secrets are hidden first: a broken one would no longer be found.
-fn broken(page: &str, width: Option<usize>) -> String {
-    wrapped(&secret::hide(page), width)
-}
-
-/// Writes data. A reader that closes early is not an error.
-///
-/// # Errors
-///
-/// When another write error, such as a full disk.
-pub(crate) fn print_stdout(text: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
 }
 
 /// The state of a node in a few words, for the tables at the end.
@@ -218,15 +183,6 @@ pub fn state_now(node: &NodeState, place: Place) -> String {
 mod tests {
     use super::*;
     use crate::release::{ResumePoint, Stopped};
-    use crate::secret::{Secret, remember};
-
-    #[test]
-    fn secret_with_a_blank_is_hidden_before_lines_are_broken() {
-        remember([Secret::new("open sesame of this test".to_owned())], []);
-        let told =
-            broken("error: the password was not accepted: open sesame of this test", Some(50));
-        assert!(!told.contains("sesame"), "{told}");
-    }
 
     #[test]
     fn resumed_release_says_everything_that_it_continues_with() {

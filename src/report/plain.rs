@@ -7,6 +7,9 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 
 use super::Reporter;
+use super::ci::{Ci, Level};
+use super::print::{DATED, is_logging, log, write_stderr};
+use super::sections::Sections;
 use crate::engine::Sink;
 use crate::release::Release;
 use crate::release::{CommandKind, Event, EventKind, STILL_RUNNING, Started, Step};
@@ -31,8 +34,10 @@ pub struct Plain {
     waits: BTreeMap<String, Wait>,
     /// The nodes that were marked up again. One line about each is enough.
     returned: BTreeSet<String>,
-    /// Failures are marked in GitHub's format.
-    github: bool,
+    ci: Ci,
+    sections: Sections,
+    /// How the time of a line is written.
+    time: &'static str,
     print: Box<dyn FnMut(&str) + Send>,
 }
 
@@ -83,20 +88,23 @@ impl Plain {
     /// Prints for people; `quiet` leaves out everything but warnings and failures, `verbose` includes every
     /// step.
     #[must_use]
-    pub fn new(quiet: bool, verbose: bool, github: bool) -> Self {
-        Self::to(Box::new(super::print_stderr), quiet, verbose, github)
+    pub fn new(quiet: bool, verbose: bool, ci: Ci) -> Self {
+        Self::to(Box::new(write_stderr), quiet, verbose, ci)
     }
 
     /// The same, with another printer.
     #[must_use]
-    pub fn to(
-        print: Box<dyn FnMut(&str) + Send>,
-        quiet: bool,
-        verbose: bool,
-        github: bool,
-    ) -> Self {
+    pub fn to(print: Box<dyn FnMut(&str) + Send>, quiet: bool, verbose: bool, ci: Ci) -> Self {
         let (waits, returned, zone) = (BTreeMap::new(), BTreeSet::new(), TimeZone::system());
-        Self { quiet, verbose, width: 8, zone, waits, returned, github, print }
+        let (sections, time) = (Sections::new(ci), "%H:%M:%S");
+        Self { quiet, verbose, width: 8, zone, waits, returned, ci, sections, time, print }
+    }
+
+    /// Prints every step to the log file, if there is one.
+    #[must_use]
+    pub fn for_log_file() -> Option<Self> {
+        let plain = is_logging().then(|| Self::to(Box::new(log), false, true, Ci::Plain));
+        plain.map(|plain| Self { time: DATED, ..plain })
     }
 
     /// Prints times in this zone instead of the system's.
@@ -117,7 +125,7 @@ impl Plain {
         word: &str,
         rest: &str,
     ) {
-        let time = at.to_zoned(self.zone.clone()).strftime("%H:%M:%S");
+        let time = at.to_zoned(self.zone.clone()).strftime(self.time);
         let (who, place) = match node {
             Some(node) => {
                 let (turn, all) = release.turn(node);
@@ -126,7 +134,7 @@ impl Plain {
             None => ("release", String::new()),
         };
         let line = format!("{time} {who:<width$} {place:>5} {word:<11} {rest}", width = self.width);
-        (self.print)(&format!("{}\n", text::harmless(line.trim_end())));
+        (self.print)(&format!("{}\n", self.ci.tame(&text::harmless(line.trim_end()))));
     }
 
     /// Prints the lines that are due about steps that last.
@@ -174,7 +182,15 @@ impl Sink for Plain {
                 _ => {}
             }
         }
-        let Some((word, rest, loud)) = wording(event, release, self.verbose) else { return };
+        let told = wording(event, release, self.verbose);
+        if !self.quiet {
+            let is_loud = told.as_ref().is_some_and(|(_, _, loud)| *loud);
+            let lines = self.sections.before(event, release, is_loud);
+            if !lines.is_empty() {
+                (self.print)(&lines);
+            }
+        }
+        let Some((word, rest, loud)) = told else { return };
         if self.quiet && !loud {
             return;
         }
@@ -183,9 +199,14 @@ impl Sink for Plain {
             self.width = nodes.iter().map(|planned| planned.node.len()).max().unwrap_or(0).max(7);
         }
         self.line(event, release, &word, &rest);
-        if self.github && matches!(event.fact, EventKind::NodeFailed(_)) {
-            let node = event.node.as_deref().unwrap_or("");
-            (self.print)(&format!("::error::{}\n", text::harmless(&format!("{node}: {rest}"))));
+        let level = match &event.fact {
+            EventKind::NodeFailed(_) => Level::Error,
+            EventKind::Warning { .. } => Level::Warning,
+            _ => return,
+        };
+        let title = event.node.as_deref().unwrap_or("rollgate");
+        if let Some(line) = self.ci.annotation(level, title, &rest, None) {
+            (self.print)(&line);
         }
     }
 }
@@ -323,21 +344,21 @@ mod tests {
             assert_eq!(line.matches('\n').count(), 1, "{line}");
             *heard.lock().expect("lock") += line;
         };
-        let mut plain = Plain::to(Box::new(print), false, true, true);
+        let mut plain = Plain::to(Box::new(print), false, true, Ci::GitHub);
         let mut release = Release::default();
         for event in hostile::release() {
             release.apply(&event).expect("it may follow");
             plain.event(&event, &release);
         }
         let told = told.lock().expect("lock");
-        assert!(told.lines().count() > 10 && told.contains("\n::error::nx"), "{told}");
+        assert!(told.lines().count() > 10 && told.contains("\n::error title=nx"), "{told}");
     }
     #[test]
     fn a_step_that_lasts_has_a_line_with_its_time_and_its_limit() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let heard = told.clone();
         let print = move |line: &str| heard.lock().expect("lock").push(line.to_owned());
-        let plain = Plain::to(Box::new(print), false, false, false);
+        let plain = Plain::to(Box::new(print), false, false, Ci::Plain);
         let (mut plain, release) = (plain.in_zone(TimeZone::UTC), Release::default());
         let at = |second| jiff::Timestamp::from_second(second).expect("a time");
         let mut event = |second, fact| {

@@ -4,6 +4,7 @@
 mod agents;
 mod artifacts;
 mod check;
+mod ci;
 mod dependencies;
 mod encodings;
 mod generated;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rollgate::engine::Sink;
 use rollgate::release::{Event, Release};
+use rollgate::report::ci::Ci;
 use rollgate::report::{Plain, Reporter};
 
 /// What one command has printed.
@@ -23,7 +24,7 @@ impl Screen {
         let print = move |line: &str| {
             *printed.lock().unwrap_or_else(PoisonError::into_inner) += line;
         };
-        let plain = Plain::to(Box::new(print), false, false, false).in_zone(TimeZone::UTC);
+        let plain = Plain::to(Box::new(print), false, false, Ci::Plain).in_zone(TimeZone::UTC);
         Self { text, plain, ticked: None }
     }
 
