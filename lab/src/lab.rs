@@ -193,9 +193,10 @@ impl Lab {
         command.current_dir(self.directory()).env("HOME", self.directory().join("home"));
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            let foreign = ["CONSUL_", "ROLLGATE_", "RUST_", "SSH_"];
+            let foreign =
+                ["CONSUL_", "GITHUB_", "GITLAB_", "JENKINS_", "ROLLGATE_", "RUST_", "SSH_"];
             let proxy = text.to_ascii_lowercase().ends_with("_proxy");
-            if proxy || foreign.iter().any(|prefix| text.starts_with(prefix)) {
+            if proxy || text == "CI" || foreign.iter().any(|prefix| text.starts_with(prefix)) {
                 command.env_remove(name);
             }
         }

@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod caddy;
+mod ci;
 mod commands;
 mod consul;
 mod consul_access;
