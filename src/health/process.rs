@@ -67,9 +67,12 @@ impl<W: World> Gate<W> {
         }
         if let Some(old) = listener.older_than(mark).next() {
             let (pid, age) = (old.pid, text::duration(old.age(listener.mark)));
-            let told = |since: &str| {
-                format!("pid {pid}, started {since}before this release, still owns :{port}")
+            let what = if listener.was_rebooted_since(mark) {
+                format!("after a reboot of its host and perhaps not by this release, owns :{port}")
+            } else {
+                format!("before this release, still owns :{port}")
             };
+            let told = |since: &str| format!("pid {pid}, started {since}{what}");
             let seen = told(&format!("{age} ago, "));
             return Err(Unproven { cause: told(""), seen, restarted: false });
         }

@@ -177,6 +177,17 @@ async fn success_by_the_old_process_does_not_count() {
     assert_eq!(took, 200);
 }
 
+/// The node's clock begins again, so the process has fewer ticks than the mark.
+#[tokio::test(start_paused = true)]
+async fn process_since_a_reboot_is_not_reported_as_older_than_the_release() {
+    let rebooted = listener(400).replace("mark=2000", "mark=900");
+    let failure = outcome(gate("rise: 1, deadline: 2s", &[Ok(200)], &[rebooted])).await;
+    let seen = failure.expect_err("it is not confirmed").seen;
+    let told = "pid 7, started 5s ago, after a reboot of its host and perhaps not by this release, owns :80";
+    assert_eq!(seen.last().expect("the process").1, told);
+    assert!(!seen[0].1.contains("before this release"), "{}", seen[0].1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn node_must_stay_healthy_for_min_healthy_time() {
     let flapping = [Ok(200), Ok(200), Ok(503), Ok(503), Ok(200)];

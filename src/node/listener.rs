@@ -46,6 +46,12 @@ impl Listener {
         self.owners.iter().filter(move |process| process.started < mark)
     }
 
+    /// Returns whether the node was rebooted after `mark`: its clock has begun again.
+    #[must_use]
+    pub fn was_rebooted_since(&self, mark: Ticks) -> bool {
+        self.mark < mark
+    }
+
     /// Reads the answer of [`script`] and keeps the sockets that serve `address` (`ip` or a wildcard; a host
     /// name matches any socket of the port).
     #[must_use]

@@ -67,6 +67,18 @@ fn stopped_node_is_started_once_it_can_be_reached_again() {
     assert!(matches!(ran.end, End::Finished(Outcome::Done, 0)), "{:?}", ran.end);
 }
 
+/// The host is rebooted before the start command, and the service starts with it.
+#[test]
+fn process_since_a_reboot_is_reported_as_such() {
+    let mut schedule = mixed();
+    let marked = judged(&schedule).events_until("EVENT node-1 start: NodeMarked");
+    schedule.faults = vec![(When::Event(marked), Fault::Reboot { node: 0, lasts: 5_000 })];
+    let ran = judged(&schedule);
+    assert!(matches!(ran.end, End::Finished(Outcome::Failed, 20)), "{:?}", ran.end);
+    assert!(ran.events.contains("after a reboot of its host"), "{}", ran.events);
+    assert!(!ran.events.contains("before this release"), "{}", ran.events);
+}
+
 /// Seeds with faults, in which operators restart.
 #[test]
 fn random_faults_change_no_version() {
