@@ -46,6 +46,9 @@ pub trait Inspection {
 
     /// Returns whether a release can be resumed now.
     fn can_resume(&self, release: &Release) -> bool;
+
+    /// Returns whether the same command would update a node again, as far as is known.
+    fn has_updates(&self, release: &Release, started: &Started) -> bool;
 }
 
 /// The state that commands are suggested for.
@@ -124,35 +127,39 @@ impl<'a> Situation<'a> {
             self.nodes(|name, node| is_last(name) && (is_done(node) || self.is_stuck(name, node)));
         let mut commands = Vec::new();
         if self.outcome == Outcome::Stopped {
-            commands.push(self.continuation(started));
+            commands.extend(self.continuation(started));
         }
         if stuck.len() < changed.len() {
             commands.extend(self.rollback(started, stuck));
         }
         commands.extend(self.rollback(started, changed));
         if self.outcome != Outcome::Stopped {
-            commands.push(self.continuation(started));
+            commands.extend(self.continuation(started));
         }
         commands.dedup();
         commands
     }
 
-    /// Returns the command that continues the release, or finishes its rollback.
-    fn continuation(&self, started: &Started) -> (String, String) {
+    /// Returns the command that continues the release, or finishes its rollback; none if nothing is left to do.
+    fn continuation(&self, started: &Started) -> Option<(String, String)> {
         let release = self.release;
         let turning = |node: &NodeState| node.goes_back() && node.phase != Phase::RolledBack;
         if !self.is_superseded && release.nodes.values().any(turning) {
-            return self.resume(started, "after a fix, finish the rollback");
+            return Some(self.resume(started, "after a fix, finish the rollback"));
         }
         // `resume` does not update a node that it has rolled back.
         if self.is_superseded || release.nodes.values().any(NodeState::goes_back) {
+            if self.seen.is_some_and(|seen| !seen.has_updates(release, started)) {
+                return None;
+            }
             let words = started.selection.iter().map(String::as_str);
             let to = started.to.as_ref().map_or(String::new(), |to| format!(" {to}"));
             let again = match started.command {
                 CommandKind::Restart => "restart".to_owned(),
                 _ => format!("release{to}"),
             };
-            return (format!("after a fix, {again} again"), self.repeated.command("deploy", words));
+            let what = format!("after a fix, {again} again");
+            return Some((what, self.repeated.command("deploy", words)));
         }
         let failed = self.nodes(|_, node| node.phase == Phase::Failed);
         let what = match (self.outcome, failed.as_slice()) {
@@ -161,7 +168,7 @@ impl<'a> Situation<'a> {
             (_, [name]) => format!("after a fix, retry {name} and continue"),
             (_, _) => "after a fix, retry the failed nodes and continue".to_owned(),
         };
-        self.resume(started, &what)
+        Some(self.resume(started, &what))
     }
 
     fn resume(&self, started: &Started, what: &str) -> (String, String) {
@@ -362,7 +369,7 @@ fn quote_option(argument: &str) -> String {
 mod tests {
     use super::*;
     use crate::mark::Mark;
-    use crate::release::{Failure, Step};
+    use crate::release::{Direction, Failure, Step};
 
     fn release(nodes: &[(&str, NodeState)]) -> Release {
         let planned = nodes.iter().map(|(name, node)| {
@@ -440,6 +447,10 @@ mod tests {
         fn can_resume(&self, _: &Release) -> bool {
             true
         }
+
+        fn has_updates(&self, _: &Release, started: &Started) -> bool {
+            started.to.as_deref() != Some(self.0)
+        }
     }
 
     #[test]
@@ -462,6 +473,23 @@ mod tests {
         let retry = "after a fix, retry b and continue";
         assert_eq!(labels("2"), ["return a to version 1", retry]);
         assert_eq!(labels("1"), [retry]);
+    }
+
+    #[test]
+    fn no_deploy_is_suggested_that_would_update_no_node() {
+        let back =
+            NodeState { way: Direction::Back, phase: Phase::RolledBack, ..NodeState::default() };
+        let mut release = release(&[("a", back)]);
+        release.started.as_mut().expect("a start").to = Some("2".into());
+        let repeated = Repeated { file: "app.yaml".into(), ..Repeated::default() };
+        let labels = |version| {
+            let seen: Option<&dyn Inspection> = Some(&Seen(version));
+            let situation = Situation::new(&release, Outcome::RolledBack, &repeated);
+            let commands = Situation { seen, ..situation }.commands();
+            commands.into_iter().map(|(label, _)| label).collect::<Vec<_>>()
+        };
+        assert_eq!(labels("1"), ["after a fix, release 2 again"]);
+        assert!(labels("2").is_empty());
     }
 
     #[test]

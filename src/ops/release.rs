@@ -59,7 +59,8 @@ impl Run {
         let Some(finished) = &release.finished else {
             return vec![("show every node".to_owned(), self.repeated.command("status", []))];
         };
-        let seen = self.fleet.as_ref().map(|fleet| LastLook { spec: &self.spec, fleet });
+        let (spec, released) = (&*self.spec, Some(&*self.spec));
+        let seen = self.fleet.as_ref().map(|fleet| LastLook { spec, fleet, released });
         let seen = seen.as_ref().map(|seen| -> &dyn Inspection { seen });
         let situation = Situation::new(release, finished.result, &self.repeated);
         Situation { seen, ..situation }.commands()

@@ -154,7 +154,7 @@ impl Status {
     /// Returns the state as a monitoring system sees it.
     #[must_use]
     pub fn level(&self, spec: &Spec) -> Level {
-        let look = LastLook { spec, fleet: &self.fleet };
+        let look = LastLook { spec, fleet: &self.fleet, released: None };
         if !look.is_complete() || matches!(self.lock, LockState::Unknown(_)) {
             return Level::Unknown;
         }
@@ -193,7 +193,7 @@ impl Status {
         if self.running().is_some() {
             return Vec::new();
         }
-        let look = LastLook { spec, fleet: &self.fleet };
+        let look = LastLook { spec, fleet: &self.fleet, released: None };
         let nodes = spec.nodes.iter().map(|node| node.name.as_str());
         let serves = |name: &&str| look.is_down(name) && look.is_healthy(name);
         let also_out: Vec<_> = nodes.filter(serves).collect();
@@ -205,6 +205,10 @@ impl Status {
             };
             let repeated = session.repeated_of(started);
             let situation = Situation::new(release, outcome, &repeated);
+            let released = session
+                .with_file(started)
+                .and_then(|same| same.spec().map_err(|refusal| refusal.reason));
+            let look = LastLook { released: released.as_deref().ok(), ..look };
             let (seen, also_out): (Option<&dyn Inspection>, _) = (Some(&look), &also_out[..]);
             let changed_later =
                 if is_superseded { self.changed_after(release) } else { Vec::new() };

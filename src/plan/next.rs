@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 
 use super::Plan;
 use super::rollback::shortage_once_out;
+use super::rows::rows;
 use crate::mark::Mark;
-use crate::release::{PlannedAction, Release};
+use crate::release::{PlannedAction, Release, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::suggestions::Inspection;
 use crate::survey::{Fleet, NodeFacts};
 
 /// The last inspection of all systems.
+#[derive(Clone, Copy)]
 pub struct LastLook<'a> {
     /// The playbook's spec.
     pub spec: &'a Spec,
     /// What was seen.
     pub fleet: &'a Fleet,
+    /// The spec of the release that commands are suggested for, if it can be filled in.
+    pub released: Option<&'a Spec>,
 }
 
 impl LastLook<'_> {
@@ -70,5 +74,19 @@ impl Inspection for LastLook<'_> {
         let are_usable = unfinished.iter().all(|name| self.facts(name).is_none_or(is_usable));
         // One of them may be the last that gateways route to.
         self.is_complete() && are_usable && self.updatable(unfinished.clone()) == unfinished
+    }
+
+    fn has_updates(&self, release: &Release, started: &Started) -> bool {
+        let Some(spec) = self.released else { return true };
+        let has = |option: &str| started.selection.iter().any(|word| word == option);
+        // A node that was held, or beyond the limit, may be updated the next time.
+        let is_selected = |node: &&str| {
+            let planned = release.plan_of(node).filter(|it| it.will == PlannedAction::LeftOut);
+            planned.is_none_or(|planned| planned.held.is_some() || has("--limit"))
+        };
+        let nodes = spec.nodes.iter().map(|node| node.name.as_str()).filter(is_selected);
+        let rows = rows(spec, self.fleet, &nodes.collect(), has("--include-held"));
+        let is_left = |will| matches!(will, PlannedAction::Update | PlannedAction::Blocked);
+        !self.is_complete() || rows.iter().any(|row| is_left(row.planned.will))
     }
 }

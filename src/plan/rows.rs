@@ -232,10 +232,15 @@ fn is_on_target(spec: &Spec, facts: &NodeFacts, node: &NodeSpec) -> bool {
     // Without an identity the process must at least be younger than the link through which it was started.
     let owners = &survey.listener.owners;
     let new_process = spec.has_identity || (!owners.is_empty() && !is_older_than_link(survey));
-    activated
-        && new_process
-        && facts.health.problem.is_none()
-        && facts.health.wrong_version.is_none()
+    activated && new_process && facts.health.problem.is_none() && reports_target(facts, node)
+}
+
+/// Whether the node reports the version of the release. Its check may have compared with another one.
+fn reports_target(facts: &NodeFacts, node: &NodeSpec) -> bool {
+    match (&node.health.identity, &facts.health.version) {
+        (Some(identity), Some(version)) => version.is(&identity.equals),
+        _ => facts.health.wrong_version.is_none(),
+    }
 }
 
 /// Whether a process on the node's port began before the link was switched.

@@ -80,11 +80,10 @@ impl Story<'_> {
         let mut typed = BTreeSet::new();
         for turn in 1..=MOST {
             let mut next = self.status(machine).next;
-            // A command that has found nothing to do may be suggested again.
+            // A rollback that has found nothing to do may be suggested again.
             let is_known = |suggested: &Suggested| typed.contains(&suggested.command);
-            let was_idle = self.ends.iter().rev().any(|(task, end)| {
-                matches!(task, Task::Deploy | Task::Rollback) && *end == End::Nothing
-            });
+            let idle = (Task::Rollback, End::Nothing);
+            let was_idle = self.ends.contains(&idle);
             if next.is_empty() || (was_idle && next.iter().all(is_known)) {
                 let held = &self.schedule.shape.held;
                 return self.look(|state| state.check_settled(mixed, held));
