@@ -1,6 +1,6 @@
 //! The inspection of a node before anything is changed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,9 @@ pub struct Survey {
     /// The folder that the link points at, if it is not one of the releases.
     #[serde(default)]
     pub elsewhere: Option<String>,
+    /// The folders of releases on it, and whether rollgate has marked them as complete.
+    #[serde(default)]
+    pub releases: BTreeMap<String, bool>,
     /// Seconds since the `current` link was created.
     pub current_age: Option<u64>,
     /// Something other than a symlink is at `current`.
@@ -83,6 +86,11 @@ impl Survey {
                 }
                 "current" if !value.is_empty() => {
                     survey.current = Some(Foreign::new(value));
+                }
+                "complete" | "folder" => {
+                    if let Some(Ok(folder)) = Foreign::new(value).file_name() {
+                        survey.releases.insert(folder, name == "complete");
+                    }
                 }
                 "elsewhere" => survey.elsewhere = Some(crate::text::line(value, 200)),
                 "current_age" => survey.current_age = value.parse().ok(),
@@ -189,8 +197,17 @@ mod tests {
         assert!(!empty.listener.bound);
         std::fs::create_dir_all(layout.folder()).expect("mkdir");
         std::os::unix::fs::symlink(layout.folder(), &layout.current).expect("symlink");
+        // Names that are not plain are never read as further lines.
+        for hostile in ["a b", "x\ncomplete=y"] {
+            std::fs::create_dir(root.path().join("a/b").join(hostile)).expect("mkdir");
+        }
         let staged = look();
         assert!(staged.staged);
+        assert_eq!(staged.releases, [(layout.name.clone(), false)].into());
+        let ledger = root.path().join("a/b/.rollgate");
+        std::fs::create_dir(&ledger).expect("mkdir");
+        std::fs::write(ledger.join(&layout.name), "sha256=").expect("a mark");
+        assert_eq!(look().releases, [(layout.name.clone(), true)].into());
         assert_eq!(staged.current, Some(Foreign::new(layout.folder())));
         assert_eq!(staged.linked_release(), Some(Ok("app-1-00000000".to_owned())));
         // A folder of the same name that is not one of the releases.

@@ -25,7 +25,8 @@ impl RollbackPlan {
     /// Finds what each node runs: from the release that its link points at and the journals of `past`
     /// releases, the newest first, or else from its reported version.
     ///
-    /// A node that is out of rotation returns to the version of the others, which is the serving one.
+    /// A node that is out of rotation returns to the version of the others, which is the serving one. No node returns
+    /// to a release that it does not have: a rollback stages nothing.
     #[must_use]
     pub fn find(spec: &Spec, playbook: &Playbook, fleet: &Fleet, past: &[&Started]) -> Self {
         let mut way = Self::default();
@@ -36,25 +37,43 @@ impl RollbackPlan {
                 RestorePoint::gather(&mut way.targets, &node.name, nothing(spec));
                 continue;
             }
-            match runs(spec, playbook, node, facts, past) {
-                Ok(target) if facts.mark == Mark::Down => waiting.push((&node.name, Ok(target))),
-                Err(why) if facts.mark == Mark::Down => waiting.push((&node.name, Err(why))),
-                Ok(target) => RestorePoint::gather(&mut way.targets, &node.name, target),
-                Err(why) => way.unknown.push((node.name.clone(), why)),
+            let own = runs(spec, playbook, node, facts, past);
+            if facts.mark == Mark::Down {
+                waiting.push((node, facts, own));
+            } else {
+                way.add(node, facts, own);
             }
         }
         let installed = way.targets.iter().filter(|target| !target.nothing);
         let most = installed.max_by_key(|target| target.nodes.len()).cloned();
-        for (name, own) in waiting {
-            match most
-                .clone()
-                .map_or(own, |target| Ok(RestorePoint { nodes: Vec::new(), ..target }))
-            {
-                Ok(target) => RestorePoint::gather(&mut way.targets, name, target),
-                Err(why) => way.unknown.push((name.clone(), why)),
-            }
+        for (node, facts, own) in waiting {
+            let others = most.clone().map(|target| RestorePoint { nodes: Vec::new(), ..target });
+            way.add(node, facts, others.map_or(own, Ok));
         }
         way
+    }
+
+    /// Adds the restore point of a node, if it has that release.
+    fn add(&mut self, node: &NodeSpec, facts: &NodeFacts, found: Result<RestorePoint, String>) {
+        match found.and_then(|point| has_release(node, facts, &point).map(|()| point)) {
+            Ok(point) => RestorePoint::gather(&mut self.targets, &node.name, point),
+            Err(why) => self.unknown.push((node.name.clone(), why)),
+        }
+    }
+}
+
+/// Whether the folder of a restore point is on a node. Of an artifact that a journal knows, it must be complete.
+fn has_release(node: &NodeSpec, facts: &NodeFacts, point: &RestorePoint) -> Result<(), String> {
+    let Some(folder) = &point.folder else { return Ok(()) };
+    // The release itself brings it.
+    if node.layout.as_ref().is_some_and(|layout| layout.name == *folder) {
+        return Ok(());
+    }
+    let on_node = facts.survey.as_ref().and_then(|survey| survey.releases.get(folder));
+    match on_node {
+        Some(is_complete) if *is_complete || point.artifact.is_none() => Ok(()),
+        Some(_) => Err(format!("its folder {folder} is not complete")),
+        None => Err(format!("it does not have {folder}, which it would return to")),
     }
 }
 

@@ -160,6 +160,21 @@ fn rollback_of_first_installs_is_suggested_only_if_enough_nodes_stay() {
     assert!(!text.contains("--only node-1"), "{text}");
 }
 
+/// Its first install failed: its link points at that version, and it never had the version of the others.
+#[test]
+fn no_rollback_is_suggested_to_a_version_that_the_node_never_had() {
+    let mut schedule = with_a_new_node();
+    (schedule.shape.on_failure, schedule.bad) = ("rollback_all", vec![(2, Start::Never)]);
+    schedule.shape.only_restarts();
+    let scene = Scene::new("failed twice", schedule).then(Task::Deploy);
+    let text = scene.then(Task::Plan).then(Task::Deploy).then(Task::Status).end();
+    let told = "node-3 cannot return: it does not have app-1-00000001, which it would return to";
+    assert!(text.contains(told), "{text}");
+    let last = *printed(&text).last().expect("a command");
+    assert!(last.contains("version 1 on 2 nodes"), "{text}");
+    assert!(!last.contains("return node-3 to"), "{text}");
+}
+
 #[test]
 fn resume_does_not_watch_a_first_install_that_was_rolled_back() {
     let mut schedule = with_a_new_node();

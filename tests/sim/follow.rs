@@ -29,9 +29,6 @@ const MOST: usize = 5;
 /// How long Consul keeps the lock of a killed process, at most.
 const FREED: u64 = 45_000;
 
-/// What the refusal of a rollback says if a node does not have the version.
-const DELETED: &str = "was deleted in the meantime";
-
 /// How long the inspection at the end of a release takes, at most.
 const LOOK: u64 = 3_000;
 
@@ -138,7 +135,6 @@ impl Story<'_> {
         if since.is_none() && label.contains("after a fix") && attempt.lacks_capacity() {
             return None;
         }
-        let has_empty = !self.schedule.shape.empty.is_empty();
         let wrong = match (&attempt.end, since) {
             (End::Invalid(why), _) => Some(why.clone()),
             (End::Refused(why), Some(since)) => {
@@ -152,10 +148,6 @@ impl Story<'_> {
                     && label.contains("after a fix")
                     && why.iter().any(|why| why.contains(CAPACITY)) =>
             {
-                None
-            }
-            // It was out and empty, so it is planned to return to the version of the others, which it never had.
-            (End::Refused(why), _) if has_empty && why.iter().any(|why| why.contains(DELETED)) => {
                 None
             }
             (End::Killed, _) | (_, Some(_)) => None,

@@ -302,6 +302,8 @@ impl State {
                         let current = &node.current;
                         text += &format!("current={RELEASES}/{current}\ncurrent_age=86400\n");
                     }
+                    let complete = node.releases.iter();
+                    text.extend(complete.flat_map(|name| ["complete=", name, "\n"]));
                     if node.releases.contains(&layout.name) {
                         text += "staged=yes\n";
                     }

@@ -10,6 +10,21 @@ for own in "$staging" "$ledger" "$ledger/nodes" "$ledger/healthy"; do
     echo "refused=$own belongs to $(stat -c %U -- "$own"), not to $(id -un): give it to $(id -un), or remove it"
   fi
 done
+# The releases on this node. A name that is not plain could be read as further lines.
+number=0
+for other in "$releases"/*/; do
+  other=${other%/}
+  release=${other##*/}
+  case $release in *[!A-Za-z0-9._@+-]*) continue ;; esac
+  if [ -L "$other" ] || [ ! -d "$other" ]; then continue; fi
+  number=$((number + 1))
+  [ "$number" -le 200 ] || break
+  if [ -f "$ledger/$release" ] && [ ! -L "$ledger/$release" ]; then
+    echo "complete=$release"
+  else
+    echo "folder=$release"
+  fi
+done
 [ -d "$folder" ] || exit 0
 if [ -z "$sum" ] || is_complete; then
   echo staged=yes

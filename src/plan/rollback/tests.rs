@@ -32,8 +32,9 @@ fn inputs(version: &str, sha256: &str) -> Inputs {
 
 fn facts(folder: &str, version: Option<&str>, down: bool) -> NodeFacts {
     let current = Some(Foreign::new(format!("/srv/app/releases/{folder}")));
+    let releases = [(folder.to_owned(), true)].into();
     NodeFacts {
-        survey: Some(Survey { current, ..Survey::default() }),
+        survey: Some(Survey { current, releases, ..Survey::default() }),
         health: CheckResult { version: version.map(Into::into), ..CheckResult::default() },
         mark: Mark::of(down),
         ..NodeFacts::default()
@@ -132,11 +133,25 @@ fn a_version_takes_the_place_of_its_own_variable_only() {
 #[test]
 fn a_node_that_is_out_goes_back_to_what_serves() {
     let one = started("1", "aaaaaaaa11");
-    let broken = facts("app-2-bbbbbbbb", None, true);
-    let way = find(&fleet(facts("app-1-aaaaaaaa", Some("1"), false), broken), &[&one]);
+    let find = |has: Option<bool>| {
+        let mut broken = facts("app-2-bbbbbbbb", None, true);
+        let releases = &mut broken.survey.as_mut().expect("inspected").releases;
+        releases.extend(has.map(|is_complete| ("app-1-aaaaaaaa".to_owned(), is_complete)));
+        find(&fleet(facts("app-1-aaaaaaaa", Some("1"), false), broken), &[&one])
+    };
+    let way = find(Some(true));
     assert_eq!(way.unknown, []);
     assert_eq!(way.targets.len(), 1);
     assert_eq!(way.targets[0].nodes, ["a", "b"]);
+    // It never had that release, or only a part of it.
+    for (has, why) in [
+        (None, "it does not have app-1-aaaaaaaa, which it would return to"),
+        (Some(false), "its folder app-1-aaaaaaaa is not complete"),
+    ] {
+        let way = find(has);
+        assert_eq!(way.unknown, [("b".to_owned(), why.to_owned())]);
+        assert_eq!(way.targets[0].nodes, ["a"]);
+    }
 }
 
 #[test]
