@@ -17,7 +17,7 @@ use crate::text::{because, count};
 
 pub use next::LastLook;
 pub use render::resume_plan;
-pub use resume_points::{begin_again, held_nodes, objections, resume_points};
+pub use resume_points::{begin_again, held_nodes, objections, resume_points, returned};
 pub use rollback::{
     NotUndone, RollbackPlan, missing_releases, restore_points, runs, shortage_without,
     stops_too_many,

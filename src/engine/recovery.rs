@@ -31,9 +31,20 @@ impl<W: World> NodeWorker<W> {
         }
         failure.put_back = self.may_be_put_back(failure.put_back);
         let put_back = failure.put_back;
-        if !self.tell_failure(step, failure).await || !put_back {
-            return;
+        if self.tell_failure(step, failure).await && put_back {
+            self.put_back_in_time(step, patience).await;
         }
+    }
+
+    /// Returns a node to rotation that an earlier run of the failed release has only marked down.
+    pub(super) async fn return_unchanged(mut self) {
+        if self.may_be_put_back(false) {
+            self.put_back_in_time(Step::Disable, self.confirm_time()).await;
+        }
+    }
+
+    /// Puts the node back, for a short time only once a stop is requested.
+    async fn put_back_in_time(&mut self, step: Step, patience: Duration) {
         let deadline = Instant::now() + self.confirm_time();
         let interrupted = self.context.stop.passed(PUT_BACK_TIME);
         tokio::select! {

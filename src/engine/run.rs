@@ -141,6 +141,9 @@ impl<W: World> Engine<W> {
         if self.operation == Operation::Deploy {
             watch.spawn(context.clone().watch_pool());
         }
+        if self.operation == Operation::Deploy {
+            floor.return_unchanged(&mut recorder).await;
+        }
         let staged = self.operation != Operation::Deploy || floor.stage(&mut recorder).await;
         let verified = !staged || floor.take_all(&mut recorder).await;
         watch.shutdown().await;
@@ -180,6 +183,22 @@ struct Floor<W> {
 }
 
 impl<W: World> Floor<W> {
+    /// Returns the nodes to rotation that a failed release has only marked down. The nodes that roll back may need them
+    /// there.
+    async fn return_unchanged(&mut self, recorder: &mut Recorder<'_, W>) {
+        if !self.context.spec.stops_after(recorder.failures()) {
+            return;
+        }
+        let left = recorder.release.read().to_return();
+        let mut tasks = JoinSet::new();
+        for run in left.iter().filter_map(|name| NodeWorker::new(&self.context, name)) {
+            tasks.spawn(run.return_unchanged());
+        }
+        if !tasks.is_empty() {
+            self.drive(tasks, recorder).await;
+        }
+    }
+
     /// Stages the artifact on every node before any of them leaves rotation. Returns whether the release may continue.
     async fn stage(&mut self, recorder: &mut Recorder<'_, W>) -> bool {
         let spec = self.context.spec.clone();

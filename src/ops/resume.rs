@@ -13,7 +13,7 @@ use super::{Caller, Connections, Question, Refusal, Session, held, history, rest
 use crate::foreign::Recorded;
 use crate::journal::history::{self as journals, JournaledRelease};
 use crate::lock::Lock;
-use crate::plan::{begin_again, held_nodes, objections, resume_plan, resume_points};
+use crate::plan::{begin_again, held_nodes, objections, resume_plan, resume_points, returned};
 use crate::release::Phase;
 use crate::release::{CommandKind, HeldNode, Outcome, Release, ResumePoint, Resumed};
 use crate::shell::quote;
@@ -131,7 +131,8 @@ async fn go_on<W: World, C: Caller>(
     let from = format!("from the journal of {}", past.id);
     tell_variables(caller, &from, [&session.inputs.variables]);
     if !request.yes {
-        let prompt = &format!("Resume release {}: {}?", past.id, summary(&past, &nodes, &held));
+        let prompt =
+            &format!("Resume release {}: {}?", past.id, summary(&past, &spec, &nodes, &held));
         let plan = resume_plan(&past.release, &spec, &fleet, &nodes);
         confirm(caller, Question { prompt, plan: Some(&plan) }).await?;
     }
@@ -180,12 +181,23 @@ fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     )
 }
 
-fn summary(past: &JournaledRelease, nodes: &[ResumePoint], held: &[HeldNode]) -> String {
+fn summary(
+    past: &JournaledRelease,
+    spec: &Spec,
+    nodes: &[ResumePoint],
+    held: &[HeldNode],
+) -> String {
+    let returned = returned(&past.release, spec, nodes);
     let mut parts: Vec<_> = nodes
         .iter()
         .map(|found| {
-            let from =
-                if found.done.is_empty() { "from its first step" } else { "from its health check" };
+            let returns =
+                returned.as_ref().is_some_and(|names| names.contains(found.node.as_str()));
+            let from = match found.done.as_slice() {
+                _ if returns => "returns to rotation unchanged",
+                [] => "from its first step",
+                _ => "from its health check",
+            };
             format!("{} {from}", found.node)
         })
         .collect();
@@ -193,7 +205,8 @@ fn summary(past: &JournaledRelease, nodes: &[ResumePoint], held: &[HeldNode]) ->
     let waiting = past
         .release
         .in_order()
-        .filter(|(name, node)| node.phase == Phase::Waiting && !is_held(name));
+        .filter(|(name, node)| node.phase == Phase::Waiting && !is_held(name))
+        .filter(|_| returned.is_none());
     match waiting.count() {
         0 if parts.is_empty() => parts.push("no node is left to update".to_owned()),
         0 => {}

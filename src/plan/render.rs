@@ -6,7 +6,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::resume_points::stays_out;
+use super::resume_points::{returned, stays_out};
 use super::{Plan, Row, gateway_keys, rows};
 use crate::gateway::{Following, following};
 use crate::node::Packing;
@@ -233,6 +233,7 @@ pub fn resume_plan(
     let id = started.map_or("?", |started| started.inputs.release());
     let all = spec.nodes.iter().map(|node| node.name.as_str()).collect();
     let found: BTreeMap<_, _> = resumed.iter().map(|found| (found.node.as_str(), found)).collect();
+    let returned = returned(release, spec, resumed);
     let mut table = Table::new(&["NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL"]);
     for row in rows(spec, fleet, &all, false) {
         let name = row.planned.node.as_str();
@@ -242,6 +243,10 @@ pub fn resume_plan(
         let will = match (found.get(name), node.phase) {
             _ if is_held => "left out, held",
             (Some(_), _) if node.goes_back() => "roll back",
+            _ if returned.as_ref().is_some_and(|names| names.contains(name)) => {
+                "return to rotation unchanged"
+            }
+            (None, Phase::Waiting) if returned.is_some() => "nothing, the release has failed",
             (Some(found), _) if found.done.is_empty() && spec.is_restart => {
                 "restart, from its first step"
             }

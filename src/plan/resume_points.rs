@@ -50,6 +50,28 @@ pub fn resume_points(release: &Release, spec: &Spec, fleet: &Fleet) -> Vec<Resum
         .collect()
 }
 
+/// Returns the nodes that a resume of a failed release only returns to rotation; `None` if it has not failed, so that
+/// it updates nodes.
+#[must_use]
+pub fn returned<'a>(
+    release: &Release,
+    spec: &Spec,
+    nodes: &'a [ResumePoint],
+) -> Option<BTreeSet<&'a str>> {
+    let goes_back = |name: &str| release.nodes.get(name).is_some_and(NodeState::goes_back);
+    // A node that is updated again counts as failed no longer.
+    let begins = |name: &str| nodes.iter().any(|found| found.node == name) && !goes_back(name);
+    let failed = release.in_order().filter(|(name, node)| node.has_failed() && !begins(name));
+    let was_out = |name: &str| release.plan_of(name).is_some_and(|planned| planned.was_out);
+    let is_unchanged = |found: &&ResumePoint| {
+        let stopped = release.nodes.get(&found.node).is_none_or(NodeState::is_stopped);
+        let is_down = found.down || found.partly;
+        is_down && !found.gone && !stopped && !goes_back(&found.node) && !was_out(&found.node)
+    };
+    let names = || nodes.iter().filter(is_unchanged).map(|found| found.node.as_str()).collect();
+    spec.stops_after(failed.count()).then(names)
+}
+
 /// Lets each node begin again at its first step if its steps have changed: the new process was started by the
 /// old ones.
 pub fn begin_again(nodes: &mut [ResumePoint], release: &Release, before: &Spec, spec: &Spec) {

@@ -278,6 +278,16 @@ impl Release {
         self.in_order().filter(waits).map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// The resumed nodes that were only marked down. Once a release has failed, they return to rotation as they are.
+    #[must_use]
+    pub fn to_return(&self) -> Vec<String> {
+        let is_unchanged = |node: &NodeState| {
+            waits(node) && node.resumed && node.may_be_down() && !node.is_stopped()
+        };
+        let left = self.in_order().filter(|(name, node)| is_unchanged(node) && !self.was_out(name));
+        left.map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// The next nodes to select, at most `size`; none when the release stops or no node is left.
     #[must_use]
     pub fn next_batch(&self, size: usize, is_dead: impl Fn(&str) -> bool) -> Vec<String> {

@@ -68,7 +68,9 @@ pub fn state_of(node: &NodeState) -> &'static str {
             Phase::Failed | Phase::Interrupted | Phase::Taken | Phase::Waiting,
             RotationState::Out,
         ) => "OUT OF ROTATION, action required",
-        (Phase::Interrupted, RotationState::PutBack) => "back in rotation unchanged",
+        (Phase::Waiting | Phase::Interrupted, RotationState::PutBack) => {
+            "back in rotation unchanged"
+        }
         (Phase::Interrupted, RotationState::Updated | RotationState::Enabled) => {
             "marked up, not yet confirmed"
         }
@@ -83,7 +85,8 @@ fn doing(event: &Event, release: &Release) -> String {
     let Some(step) = event.step else { return String::new() };
     let state = event.node.as_ref().and_then(|node| release.nodes.get(node));
     let is_returning = state.is_some_and(|node| {
-        let ends = node.phase == Phase::Failed || release.stopping.is_some();
+        let is_left = matches!(node.phase, Phase::Failed | Phase::Waiting);
+        let ends = is_left || release.stopping.is_some();
         let is_up = node.writing.unwrap_or(node.marked) == Mark::Up;
         ends && is_up && !node.goes_back() && !node.done.contains(&Step::Enable)
     });

@@ -8,6 +8,7 @@ use crate::gateway::{Kind, Lie};
 use crate::judge;
 use crate::operator::Task;
 use crate::process::StopWay;
+use crate::scene::Scene;
 use crate::schedule::{After, Kill, Schedule};
 use crate::story::{NEVER_ENDS, Ran, SETTLES, run, scratch};
 
@@ -285,4 +286,35 @@ fn node_that_waits_for_the_registry_is_reported_soon() {
     let notice = ran.events.lines().filter(|line| line.contains(r#""type":"notice""#));
     let notice: Vec<_> = notice.filter(|line| line.contains("is complete again")).collect();
     assert_eq!(notice.len(), 1, "{}", ran.events);
+}
+
+/// node-1 is done and ends while node-2 is drained, and Consul has no leader when node-2 should return. Its first run rolls
+/// node-1 back, and leaves node-2 marked down.
+#[test]
+fn resume_of_a_failed_release_leaves_no_unchanged_node_out() {
+    let (mut schedule, scratch) = (Schedule::plain(), scratch());
+    schedule.shape.on_failure = "rollback_all";
+    let whole = run(&schedule, scratch.path(), true);
+    let event = |text: &str| When::Event(whole.events_until(text));
+    schedule.faults = vec![
+        (event("EVENT node-2 drain: StepStarted"), Fault::Crash(0)),
+        (event("EVENT node-2 drain: StepFinished"), Fault::Election(4_000)),
+    ];
+    schedule.after = Some(After::soon(Task::Resume, 0, 0));
+    let ran = run(&schedule, scratch.path(), true);
+    judge(&schedule, &ran, scratch.path());
+    assert!(ran.events.contains("node-2 could not be returned to rotation in time"));
+    assert!(matches!(ran.ends[1], (Task::Resume, End::Finished(_, 21))), "{:?}", ran.ends);
+    let back =
+        ran.history.iter().find(|line| line.contains("1: EVENT node-2 disable: NodePutBack"));
+    assert!(back.is_some_and(|line| line.contains("proven: true")), "{back:?}");
+    let text = Scene::new("failed", schedule).untyped().soon();
+    let text = text.then(Task::Deploy).then(Task::Resume).end();
+    for told in [
+        "Resume release r1: node-2 returns to rotation unchanged? [y/N]",
+        "back in rotation unchanged",
+        "nothing, the release has failed",
+    ] {
+        assert!(text.contains(told), "`{told}` is missing in:\n{text}");
+    }
 }

@@ -411,12 +411,14 @@ fn stopped_node_rolls_back_after_a_resume_although_the_new_version_was_not_start
     }
     story.wait_again();
     assert_eq!(story.release.next_back(5, |_, _| true), ["b"]);
+    assert!(story.release.to_return().is_empty());
     // A node that was only marked down returns to rotation as it is.
     let mut story = Story::new();
     story.batch(&["b"]).expect("taken");
     story.step(Step::Disable).expect("follows");
     story.wait_again();
     assert!(story.release.next_back(5, |_, _| true).is_empty());
+    assert_eq!(story.release.to_return(), ["b"]);
 }
 
 /// The node is already enabled, so only the rest is confirmed again.
