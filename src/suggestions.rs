@@ -143,8 +143,10 @@ impl<'a> Situation<'a> {
     /// Returns the command that continues the release, or finishes its rollback; none if nothing is left to do.
     fn continuation(&self, started: &Started) -> Option<(String, String)> {
         let release = self.release;
-        let turning = |node: &NodeState| node.goes_back() && node.phase != Phase::RolledBack;
-        if !self.is_superseded && release.nodes.values().any(turning) {
+        let turning =
+            |_: &str, node: &NodeState| node.goes_back() && node.phase != Phase::RolledBack;
+        let turning = self.nodes(turning);
+        if !self.is_superseded && !turning.is_empty() && self.can_return(started, &turning) {
             return Some(self.resume(started, "after a fix, finish the rollback"));
         }
         // `resume` does not update a node that it has rolled back.
@@ -197,6 +199,16 @@ impl<'a> Situation<'a> {
         !node.goes_back() && !node.is_held() && (out || (node.phase == Phase::Failed && node.fell))
     }
 
+    /// Returns whether enough nodes stay in rotation when these have returned to what they ran before: a first install
+    /// stops.
+    fn can_return(&self, started: &Started, nodes: &[&str]) -> bool {
+        let versions = started.before.versions();
+        let is_first =
+            |name: &&str| versions.get(name).is_some_and(|it| it == RestorePoint::NO_VERSION);
+        let (stopped, returned): (Vec<_>, Vec<_>) = nodes.iter().copied().partition(is_first);
+        self.seen.is_none_or(|seen| seen.can_stay_out(&stopped, &returned))
+    }
+
     /// Returns nodes to what they ran before, as far as that is known and possible now.
     fn rollback(&self, started: &Started, wanted: Vec<&str>) -> Option<(String, String)> {
         let versions = started.before.versions();
@@ -211,8 +223,7 @@ impl<'a> Situation<'a> {
         // The rollback of a first install only stops it.
         let is_first =
             |name: &&str| versions.get(name).is_some_and(|it| it == RestorePoint::NO_VERSION);
-        let (stopped, returned): (Vec<_>, Vec<_>) = nodes.iter().copied().partition(is_first);
-        if self.seen.is_some_and(|seen| !seen.can_stay_out(&stopped, &returned)) {
+        if !self.can_return(started, &nodes) {
             nodes.retain(|name| !is_first(name));
             if let Some(seen) = seen {
                 nodes = seen.updatable(nodes);
@@ -416,7 +427,7 @@ mod tests {
         );
     }
 
-    /// Every node is in rotation, healthy, and runs this version.
+    /// Every node is in rotation, healthy, and runs this version. None may leave for good.
     struct Seen(&'static str);
 
     impl Inspection for Seen {
@@ -428,8 +439,8 @@ mod tests {
             nodes
         }
 
-        fn can_stay_out(&self, _: &[&str], _: &[&str]) -> bool {
-            true
+        fn can_stay_out(&self, nodes: &[&str], _: &[&str]) -> bool {
+            nodes.is_empty()
         }
 
         fn is_down(&self, _: &str) -> bool {
@@ -490,6 +501,26 @@ mod tests {
         };
         assert_eq!(labels("1"), ["after a fix, release 2 again"]);
         assert!(labels("2").is_empty());
+    }
+
+    #[test]
+    fn no_rollback_is_suggested_that_would_stop_the_last_node() {
+        let failed = NodeState { way: Direction::Back, ..failed(Step::Disable, "the last one") };
+        let labels = |version: &str| {
+            let mut release = release(&[("a", failed.clone())]);
+            let mut started = serde_json::to_value(&release.started).expect("a start");
+            started["to"] = "2".into();
+            started["before"] =
+                serde_json::json!([{ "nodes": ["a"], "version": version, "variables": {} }]);
+            release.started = Some(serde_json::from_value(started).expect("a start"));
+            let repeated = Repeated { file: "app.yaml".into(), ..Repeated::default() };
+            let seen: Option<&dyn Inspection> = Some(&Seen("0"));
+            let situation = Situation::new(&release, Outcome::Degraded, &repeated);
+            let commands = Situation { seen, ..situation }.commands();
+            commands.into_iter().map(|(label, _)| label).collect::<Vec<_>>()
+        };
+        assert_eq!(labels("1"), ["after a fix, finish the rollback"]);
+        assert_eq!(labels(RestorePoint::NO_VERSION), ["after a fix, release 2 again"]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) fn next_action(
         let returns = || spec.back.values().any(|back| !back.stays_out());
         let can = |back: &Arc<NodeSpec>| phase != Phase::Done || !back.stays_out() || returns();
         // Skip nodes without a restore point.
-        wanted && spec.back.get(name).is_some_and(can)
+        wanted && spec.rolls_back() && spec.back.get(name).is_some_and(can)
     };
     let back = if stops { Vec::new() } else { release.next_back(size, turns) };
     let mut update = if failed { Vec::new() } else { release.next_batch(size, &is_dead) };

@@ -12,7 +12,6 @@ use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
 use super::stop::{COURTESY_TIME, WRITE_TIME};
 use super::watchdog::Watchdog;
-use crate::playbook::OnFailure;
 use crate::release::{EventKind, Failure, NodeState, Planned, RestorePoint, STILL_RUNNING, Step};
 use crate::spec::{Action, NodeSpec, Shell};
 use crate::world::World;
@@ -127,10 +126,7 @@ impl<W: World> NodeWorker<W> {
 
     /// Returns the rollback specification for a failure, if a restore point exists and the playbook wants a rollback.
     pub(super) fn way_back(&self) -> Option<&Arc<NodeSpec>> {
-        let wanted = matches!(
-            self.context.spec.on_failure,
-            OnFailure::RollbackNode | OnFailure::RollbackAll
-        );
+        let wanted = self.context.spec.rolls_back();
         self.context.nodes.get(&self.node.name)?.back.as_ref().filter(|_| wanted)
     }
 

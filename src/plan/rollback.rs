@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::mark::Mark;
 use crate::node::Survey;
-use crate::playbook::Playbook;
+use crate::playbook::{OnFailure, Playbook};
 use crate::release::{NodeState, PlannedAction, Release, RestorePoint, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
@@ -94,6 +94,15 @@ impl Plan {
         } else {
             "cannot stop the service"
         };
+        // See `Spec::rolls_back`.
+        let stays = |target: &RestorePoint| match spec.on_failure {
+            OnFailure::RollbackNode | OnFailure::RollbackAll
+                if target.nodes.len() == spec.nodes.len() =>
+            {
+                "after a failure, nothing is rolled back; "
+            }
+            _ => "",
+        };
         let mut told: Vec<_> = way
             .targets
             .iter()
@@ -103,7 +112,8 @@ impl Plan {
                 if target.nothing {
                     return (nodes > 0).then(|| {
                         let whose = count(nodes, "first install");
-                        format!("{whose} without a version before: a rollback {undone}")
+                        let after = stays(target);
+                        format!("{whose} without a version before: {after}a rollback {undone}")
                     });
                 }
                 (nodes > 0).then(|| {

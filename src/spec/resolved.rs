@@ -150,6 +150,16 @@ impl Spec {
     pub fn stops_after(&self, failures: usize) -> bool {
         self.on_failure != OnFailure::Continue && failures > self.max_failures as usize
     }
+
+    /// Returns whether a failure rolls nodes back. It does not if nothing was installed on any node: that would stop the
+    /// only nodes that can serve.
+    #[must_use]
+    pub fn rolls_back(&self) -> bool {
+        let is_first =
+            |node: &Arc<NodeSpec>| self.back.get(&node.name).is_some_and(|back| back.stays_out());
+        matches!(self.on_failure, OnFailure::RollbackNode | OnFailure::RollbackAll)
+            && !self.nodes.iter().all(is_first)
+    }
 }
 
 /// The names with a value in the whole release: defaults, given variables, `release.*`.

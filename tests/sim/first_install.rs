@@ -150,6 +150,32 @@ fn rollback_that_would_stop_every_node_is_refused() {
     assert!(text.contains(why), "{text}");
 }
 
+/// A rollback would stop the nodes that serve, and return none to a version.
+#[test]
+fn failure_rolls_nothing_back_where_no_node_had_a_version() {
+    for on_failure in ["rollback_all", "rollback_node"] {
+        let mut schedule = Schedule::plain();
+        (schedule.shape.empty, schedule.shape.on_failure) = (vec![0, 1, 2], on_failure);
+        schedule.bad = vec![(2, Start::Never)];
+        let plan = Scene::new("plan", schedule.clone()).untyped().then(Task::Plan).end();
+        let told =
+            "3 first installs without a version before: after a failure, nothing is rolled back;";
+        assert!(plan.contains(told), "{plan}");
+        let text = Scene::new("all", schedule)
+            .then(Task::Deploy)
+            .check(|state| {
+                assert!((0..2).all(|at| is_up(state, at) && state.nodes[at].serves()));
+            })
+            .then(Task::Status)
+            .end();
+        assert!(text.contains("after a fix, retry node-3 and continue"), "{text}");
+        assert!(
+            !text.contains("leaving rotation") && !text.contains("finish the rollback"),
+            "{text}"
+        );
+    }
+}
+
 /// Two of three nodes must stay.
 #[test]
 fn rollback_of_first_installs_is_suggested_only_if_enough_nodes_stay() {

@@ -215,8 +215,8 @@ impl Shape {
     /// Makes all nodes empty, or some. They are marked down: a node that is marked up and never serves makes every
     /// rollback fail.
     ///
-    /// If all are empty, a failure rolls nothing back, because no node has a version to return to. Otherwise at least
-    /// one other node serves: without it, no node may leave rotation again after it was installed.
+    /// Unless all are empty, at least one other node serves: without it, no node may leave rotation again after it was
+    /// installed.
     pub(crate) fn install_first(&mut self, rng: &mut Rng) {
         let first = rng.usize(0..self.nodes);
         let is_all = rng.u8(0..3) == 0;
@@ -225,7 +225,6 @@ impl Shape {
         self.done.retain(|node| !self.empty.contains(node));
         let mut others = (0..self.nodes).filter(|node| !self.empty.contains(node));
         let Some(serves) = others.next() else {
-            self.on_failure = "stop";
             self.out.clone_from(&self.empty);
             return;
         };

@@ -199,14 +199,16 @@ impl Story<'_> {
             _ => false,
         };
         let taken = attempt.others.iter().any(|other| other.durable > 0);
-        let lost = matches!(
-            attempt.end,
-            // A process that gets a signal at the same moment can end before it checks its lock.
-            End::Finished(Outcome::LockLost | Outcome::Stopped, _)
-                | End::Refused(_)
-                | End::Locked
-                | End::Nothing
-        );
+        // A process that gets a signal at the same moment can end before it checks its lock.
+        let stopping = attempt.ended.as_ref().and_then(|ended| ended.release.stopping.as_deref());
+        let lost = stopping == Some("SIGTERM")
+            || matches!(
+                attempt.end,
+                End::Finished(Outcome::LockLost | Outcome::Stopped, _)
+                    | End::Refused(_)
+                    | End::Locked
+                    | End::Nothing
+            );
         // A process that ends right after its wake-up, before Consul answers, cannot know of the loss; it writes
         // nothing.
         let woke = attempt.others.iter().map(|other| other.ended_at).max().unwrap_or_default();
