@@ -38,6 +38,9 @@ pub trait Inspection {
     /// Returns whether a node is marked down in any registry, and no operator holds it.
     fn is_down(&self, node: &str) -> bool;
 
+    /// Returns whether a node is as before its first install: marked down and, if the playbook can stop it, stopped.
+    fn is_undone(&self, node: &str) -> bool;
+
     /// Returns whether a node passes its health check.
     fn is_healthy(&self, node: &str) -> bool;
 
@@ -176,7 +179,7 @@ impl<'a> Situation<'a> {
     fn resume(&self, started: &Started, what: &str) -> (String, String) {
         let id = started.inputs.release();
         if self.repeated.file_was_changed {
-            let what = format!("{what} with the changed file");
+            let what = format!("{what}{WITH_FILE}");
             return (what, self.repeated.command("resume", [id, USE_CURRENT]));
         }
         (what.to_owned(), self.repeated.command("resume", [id]))
@@ -216,7 +219,10 @@ impl<'a> Situation<'a> {
         let mut nodes: Vec<_> = wanted.into_iter().filter(is_known).collect();
         let seen = self.seen.filter(|seen| seen.is_complete());
         if let Some(seen) = seen {
-            let is_back = |name: &str| versions.get(name).is_some_and(|to| seen.serves(name, to));
+            let is_back = |name: &str| match versions.get(name) {
+                Some(to) if to == RestorePoint::NO_VERSION => seen.is_undone(name),
+                to => to.is_some_and(|to| seen.serves(name, to)),
+            };
             nodes.retain(|name| !is_back(name));
             nodes = seen.updatable(nodes);
         }
@@ -245,7 +251,10 @@ impl<'a> Situation<'a> {
         let is_whole = others.iter().all(|name| is_known(name) && is_back(name));
         let id = started.inputs.release();
         let only = nodes.join(",");
-        let words = if is_whole { vec![id] } else { vec![id, "--only", &only] };
+        let only = if is_whole { &[][..] } else { &["--only", &only] };
+        // The playbook in the journal is the one with which the release failed.
+        let with_file = self.repeated.file_was_changed.then_some(USE_CURRENT);
+        let words = [id].into_iter().chain(only.iter().copied()).chain(with_file);
         let command = self.repeated.command("rollback", words);
         // A skipped node keeps the version that it ran before.
         let any = |phase: Phase| self.release.nodes.values().any(|node| node.phase == phase);
@@ -261,7 +270,8 @@ impl<'a> Situation<'a> {
         } else {
             format!("return {who} to {to}")
         };
-        Some((format!("{fixed}{what}"), command))
+        let with = with_file.map_or("", |_| WITH_FILE);
+        Some((format!("{fixed}{what}{with}"), command))
     }
 
     /// Marks nodes up that are out although they serve.
@@ -309,6 +319,9 @@ fn named(nodes: &[&str]) -> String {
 
 /// The option that selects the playbook's file in place of the playbook in the journal.
 pub const USE_CURRENT: &str = "--use-current";
+
+/// Ends the purpose of a command with that option.
+const WITH_FILE: &str = " with the changed file";
 
 /// The largest number of suggested commands.
 pub const MOST: usize = 4;
@@ -444,6 +457,10 @@ mod tests {
         }
 
         fn is_down(&self, _: &str) -> bool {
+            false
+        }
+
+        fn is_undone(&self, _: &str) -> bool {
             false
         }
 

@@ -16,8 +16,12 @@ use crate::journal::history::JournaledRelease;
 use crate::lock::Lock;
 use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points, stops_too_many};
 use crate::release::{CommandKind, PlannedAction, RestorePoint, Started};
-use crate::text::count;
+use crate::spec::{NodeSpec, Spec};
+use crate::text::{count, few};
 use crate::world::World;
+
+/// The largest number of nodes named in a line.
+const NAMES_TOLD: usize = 8;
 
 /// The request of the operator.
 #[derive(Debug, Clone, Default)]
@@ -128,9 +132,6 @@ async fn go_back<W: World, C: Caller>(
     if nodes.is_empty() {
         return Ok(Ending::Nothing(format!("release {} has changed nothing", past.id)));
     }
-    if let Some(notice) = &chosen.notice {
-        caller.notice(notice);
-    }
     let spec = session.spec()?;
     let fleet = look(session, connections, caller, &spec).await?;
     let selection = Selection { only: nodes, ..Selection::default() };
@@ -149,9 +150,10 @@ async fn go_back<W: World, C: Caller>(
         if plan.held().next().is_some() {
             return Ok(Ending::Nothing(plan.idle()));
         }
-        let nodes = count(plan.count(PlannedAction::Skip), "node");
-        let what = format!("{nodes} on the version from before release {}", past.id);
-        return Ok(Ending::Nothing(what));
+        return Ok(Ending::Nothing(already_back(&spec, &plan, &past.id)));
+    }
+    if let Some(notice) = &chosen.notice {
+        caller.notice(notice);
     }
     let from = format!("as before release {}", past.id);
     tell_variables(caller, &from, session.toward.iter().map(|target| &target.variables));
@@ -175,8 +177,31 @@ async fn go_back<W: World, C: Caller>(
         toward: Recorded::new(session.toward.clone()),
         ..session.started(caller.identity(), CommandKind::Rollback, fleet.pool(&spec))
     };
-    let yes = request.yes;
-    Job { session, connections, lock, spec: &spec, yes, file_was_changed: false }
+    let (yes, file_was_changed) = (request.yes, chosen.file_was_changed);
+    Job { session, connections, lock, spec: &spec, yes, file_was_changed }
         .begin(caller, Operation::Deploy, started)
         .await
+}
+
+/// What the nodes of a release have in common that need no rollback.
+fn already_back(spec: &Spec, plan: &Plan, id: &str) -> String {
+    let names = |stays_out: bool| {
+        let rows = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Skip);
+        let names = rows.map(|row| row.planned.node.as_str());
+        let is = |name: &&str| spec.node(name).is_some_and(NodeSpec::stays_out) == stays_out;
+        few(names.filter(is).map(str::to_owned), NAMES_TOLD)
+    };
+    let told = |names: Vec<String>, one: &str, many: &str| {
+        let verb = if names.len() == 1 { one } else { many };
+        (!names.is_empty()).then(|| format!("{} {verb}", names.join(", ")))
+    };
+    let back = format!("the version from before release {id}");
+    let returned = told(names(false), &format!("runs {back}"), &format!("run {back}"));
+    let first = format!("as before its first install by release {id}");
+    let undone = told(
+        names(true),
+        &format!("is out of rotation, {first}"),
+        &format!("are out of rotation, {}", first.replace("its", "their")),
+    );
+    returned.into_iter().chain(undone).collect::<Vec<_>>().join("; ")
 }

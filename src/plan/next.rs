@@ -57,6 +57,14 @@ impl Inspection for LastLook<'_> {
         self.facts(node).is_some_and(|facts| is_down(facts) && facts.held.is_none())
     }
 
+    fn is_undone(&self, node: &str) -> bool {
+        let has_stop = self.spec.node(node).is_some_and(NodeSpec::has_stop);
+        let is_undone = |facts: &NodeFacts| {
+            facts.mark == Mark::Down && facts.problem.is_none() && !(has_stop && facts.listens())
+        };
+        self.facts(node).is_some_and(is_undone)
+    }
+
     fn is_healthy(&self, node: &str) -> bool {
         self.facts(node).is_some_and(|facts| facts.health.problem.is_none())
     }

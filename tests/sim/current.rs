@@ -69,6 +69,24 @@ fn later_resume_on_another_machine_follows_the_new_playbook() {
     }
 }
 
+/// The first suggestion after a correction, typed as it is printed.
+#[test]
+fn rollback_is_suggested_with_the_changed_file() {
+    let status = corrected(failed()).then(Task::Status).end();
+    let told = printed(&status)[1];
+    let rollback = "return node-1 to version 1 with the changed file: \
+                    rollgate rollback app.yaml r1 --use-current\n";
+    assert!(told.contains(rollback), "{told}");
+    let typed_as = "rollgate rollback app.yaml r1 --use-current";
+    let text = corrected(failed()).act(typed(typed_as)).end();
+    let last = *printed(&text).last().expect("a command");
+    assert!(last.contains("DONE"), "{text}");
+    let text = corrected(failed()).then(Task::Rollback).end();
+    let last = *printed(&text).last().expect("a command");
+    let finish = "after a fix, finish the rollback with the changed file  rollgate resume app.yaml r2 --use-current\n";
+    assert!(last.contains("FAILED") && last.replace("       ", "").contains(finish), "{last}");
+}
+
 #[test]
 fn rollback_follows_the_file_only_if_it_is_wanted() {
     let broken = || {

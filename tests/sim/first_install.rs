@@ -71,6 +71,23 @@ fn rollback_of_a_first_install_leaves_it_stopped_and_out() {
     }
 }
 
+/// The service did not start, and the node is out: nothing is left that a rollback could undo.
+#[test]
+fn first_install_that_did_not_start_suggests_no_rollback() {
+    let mut schedule = with_a_new_node();
+    schedule.bad = vec![(2, Start::Fails)];
+    let rollback = Act { line: Some("rollgate rollback app.yaml"), ..Act::new(Task::Rollback, 0) };
+    let scene = Scene::new("failed", schedule).then(Task::Deploy).then(Task::Status);
+    let text = scene.act(rollback).end();
+    let printed = printed(&text);
+    assert!(printed[0].contains("FAILED"), "{text}");
+    assert!(!text.contains("undo the first install"), "{text}");
+    assert!(printed[1].contains("after a fix, retry node-3 and continue"), "{text}");
+    let told =
+        "Nothing to do: node-3 is out of rotation, as before its first install by release r1.";
+    assert!(printed[2].contains(told), "{text}");
+}
+
 #[test]
 fn failed_first_install_is_stopped_and_stays_out() {
     let mut schedule = with_a_new_node();

@@ -65,6 +65,7 @@ impl<'a> Label<'a> {
     fn read(label: &'a str) -> Self {
         let none = Self { nodes: "", promise: Promise::Nothing };
         let label = label.strip_prefix("after a fix, ").unwrap_or(label);
+        let label = label.strip_suffix(" with the changed file").unwrap_or(label);
         let undone = label.strip_prefix("undo the first install of ");
         if let Some((nodes, _)) = undone.and_then(|it| it.split_once(": ")) {
             return Self { nodes, promise: Promise::RunsNothing };
