@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crate::gateway::{Observation, keys};
 use crate::release::{PlannedAction, PlannedNodes};
 use crate::spec::{NodeSpec, Spec, names};
-use crate::survey::{Fleet, failed_check, unhealthy_everywhere};
+use crate::survey::{Fleet, failed_check, told_alike, unhealthy_everywhere};
 use crate::text::{because, count};
 
 pub use next::LastLook;
@@ -226,8 +226,8 @@ impl Plan {
             self.rows.iter().filter(|row| row.planned.will == PlannedAction::Blocked).collect();
         if blocked.len() > spec.max_failures as usize {
             let problems =
-                blocked.iter().map(|row| format!("{}: {}", row.planned.node, row.planned.why));
-            self.refusals.extend(problems);
+                blocked.iter().map(|row| (row.planned.node.clone(), row.planned.why.clone()));
+            self.refusals.extend(told_alike(spec, problems));
         }
     }
 
@@ -251,8 +251,8 @@ impl Plan {
             Some(why) => self.refusals.push(why),
             None => {}
         }
-        let told = updates.filter_map(|row| Some((&row.planned.node, row.warning.as_ref()?)));
-        self.warnings.extend(told.map(|(node, why)| format!("{node}: {why}")));
+        let told = updates.filter_map(|row| Some((row.planned.node.clone(), row.warning.clone()?)));
+        self.warnings.extend(told_alike(spec, told.collect::<Vec<_>>()));
         let left = self.rows.iter().filter_map(|row| warning_of_left_out(spec, row, fleet));
         self.warnings.extend(left);
     }

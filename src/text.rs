@@ -25,7 +25,10 @@ pub fn duration(duration: Duration) -> String {
 #[must_use]
 pub fn elapsed(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
     let seconds = (now.as_second() - since.as_second()).max(0);
-    duration(Duration::from_secs(seconds.unsigned_abs()))
+    match seconds.unsigned_abs() {
+        0 => "0s".to_owned(),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
 }
 
 /// Renders a count with its noun: `1 node`, `3 nodes`.
@@ -43,6 +46,9 @@ pub fn few(items: impl IntoIterator<Item = String>, most: usize) -> Vec<String> 
     items.extend((more > 0).then(|| format!("and {more} more")));
     items
 }
+
+/// The largest number of nodes or gateways named in a line.
+pub const NAMES_TOLD: usize = 8;
 
 /// How many of many names a sentence has.
 const NAMED: usize = 3;

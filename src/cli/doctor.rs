@@ -19,10 +19,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let session = open(&arguments.playbook, global, Missing::Open)?;
+    let spec = session.spec()?;
     let diagnosis = connected(&session, global, async |connections, terminal| {
         doctor(&session, connections, terminal).await
     })?;
-    let (result, reason) = match diagnosis.objections().as_slice() {
+    let (result, reason) = match diagnosis.objections(&spec).as_slice() {
         [] => (Outcome::Done, None),
         objections => (Outcome::Refused, Some(objections.join("; "))),
     };
@@ -33,6 +34,6 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
             diagnosis.tell(&mut lines);
             output::print(&lines.finish(Finished::unstarted(result, exit.0, reason)), exit)
         }
-        Output::Auto | Output::Tty | Output::Plain => output::show(&diagnosis.page(), exit),
+        Output::Auto | Output::Tty | Output::Plain => output::show(&diagnosis.page(&spec), exit),
     })
 }

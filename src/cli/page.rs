@@ -15,7 +15,7 @@ use crate::plan::{Plan, Selection};
 use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
 use crate::report::{NodeView, Place, Report, markdown, serving, state_now, state_of};
 use crate::spec::Spec;
-use crate::survey::{MissingKey, NodeFacts};
+use crate::survey::{MissingKey, NodeFacts, alike};
 use crate::table::Table;
 use crate::text::{self, count, few, harmless};
 
@@ -183,6 +183,7 @@ fn releases(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
             lines.push((heading, format!("{} by {}: {how}", identified(started), started.actor)));
         }
     }
+    lines.extend(status.last().and_then(|(release, _)| why(release)));
     let by_hand = status.last().filter(|(_, started)| started.command.is_by_hand());
     if let Some((release, started)) = by_hand.and_then(|_| status.last_release()) {
         let (actor, how) = (&started.actor, how_it_ended(release, now));
@@ -207,6 +208,14 @@ fn releases(status: &Status, now: Timestamp) -> Vec<(&'static str, String)> {
         LockState::Unknown(problem) => lines.push(("Lock unknown:", problem.clone())),
     }
     lines
+}
+
+/// Why a release has failed.
+fn why(release: &Release) -> Option<(&'static str, String)> {
+    let finished = release.finished.as_ref()?;
+    let is_told = !matches!(finished.result, Outcome::Done | Outcome::Stopped);
+    let reason = finished.reason.as_ref().filter(|_| is_told)?;
+    Some(("Why ", reason.trim_start_matches("stopped: ").to_owned()))
 }
 
 /// `r1: deploy 1 -> 2`.
@@ -297,14 +306,7 @@ fn is_outdated(status: &Status, node: &str, place: Place) -> bool {
 
 /// The problems, each with what has it. Equal problems are one.
 fn problems(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(Vec<String>, String)> {
-    let mut grouped: Vec<(Vec<String>, String)> = Vec::new();
-    for (name, problem) in each_problem(status, spec, views) {
-        match grouped.iter_mut().find(|(_, other)| *other == problem) {
-            Some((names, _)) => names.push(name),
-            None => grouped.push((vec![name], problem)),
-        }
-    }
-    grouped
+    alike(spec, each_problem(status, spec, views))
 }
 
 fn each_problem(status: &Status, spec: &Spec, views: &[NodeView]) -> Vec<(String, String)> {

@@ -143,6 +143,8 @@ pub struct GatewayInfo {
     pub is: String,
     /// What prevents it from doing its part in a release.
     pub blockers: Vec<String>,
+    /// How its confirmations can be improved.
+    pub advice: Option<String>,
     /// Why its counts of requests in flight cannot be used.
     pub miscounts: Option<String>,
 }

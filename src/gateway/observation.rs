@@ -99,6 +99,12 @@ impl Observation {
         self.routed.get(address).copied().unwrap_or(false)
     }
 
+    /// Returns whether any worker lists `address`.
+    #[must_use]
+    pub fn lists(&self, address: &str) -> bool {
+        self.routed.contains_key(address)
+    }
+
     /// Returns the first parameter that it shows otherwise than the registry has it: its name, the shown value, and
     /// the registry's.
     #[must_use]

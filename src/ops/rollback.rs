@@ -17,11 +17,8 @@ use crate::lock::Lock;
 use crate::plan::{NotUndone, Plan, Selection, missing_releases, restore_points, stops_too_many};
 use crate::release::{CommandKind, PlannedAction, RestorePoint, Started};
 use crate::spec::{NodeSpec, Spec};
-use crate::text::{count, few};
+use crate::text::{NAMES_TOLD, count, few};
 use crate::world::World;
-
-/// The largest number of nodes named in a line.
-const NAMES_TOLD: usize = 8;
 
 /// The request of the operator.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::resume_points::{returned, stays_out};
 use super::{Plan, Row, gateway_keys, rows};
 use crate::gateway::{Following, following};
+use crate::mark::Mark;
 use crate::node::Packing;
 use crate::playbook::OnFailure;
 use crate::release::{Phase, PlannedAction, Release, ResumePoint, Step};
@@ -193,11 +194,17 @@ impl Plan {
                 writes.push(format!("old releases deleted (artifact.keep {})", artifact.keep));
             }
         }
+        let is_read = self.rows.iter().any(|row| row.mark != Mark::Unknown);
+        let checked = if is_read {
+            "ssh, tools, rights, disk, key"
+        } else {
+            "ssh, tools, disk; the registry was not read"
+        };
         let usable = self.rows.len() - self.count(PlannedAction::Blocked);
         facts.push((
             "Checks",
             format!(
-                "{usable} of {total} nodes usable (ssh, tools, rights, disk, key) · {} of {} gateways readable",
+                "{usable} of {total} nodes usable ({checked}) · {} of {} gateways readable",
                 self.gateways.iter().filter(|problem| problem.is_none()).count(),
                 spec.gateways.len()
             ),
@@ -281,15 +288,15 @@ fn gateways(spec: &Spec) -> String {
     }
     let told = kinds.iter().map(|(following, names)| {
         let (names, kind) = (names.join(", "), following.kind);
-        let reads = count(following.reads as usize, "agreeing connection");
+        let reads = count(following.reads as usize, "connection");
         let confirmed = match (&following.confirmed_when, following.workers) {
             (Some(when), _) => format!("confirmed when {when}"),
             (None, Some(1)) => "confirmed by one read".to_owned(),
             (None, Some(number)) => format!(
-                "confirmed by {} by name; without names, by {reads}",
+                "confirmed by each of {}, or, if replies name no worker, by up to {reads} in a row",
                 count(number as usize, "worker")
             ),
-            (None, None) => format!("confirmed by {reads}"),
+            (None, None) => format!("confirmed by up to {reads} in a row"),
         };
         let follows = if following.lag.is_zero() {
             String::new()

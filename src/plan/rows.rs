@@ -137,7 +137,7 @@ fn row(
         mark: facts.mark,
         entries: facts.entries(spec.places(&node.address)),
         routed,
-        gateways: fleet.told_routed(&node.address),
+        gateways: fleet.told_routed(node),
         is_unreachable: facts.is_unreachable(),
         is_held,
         warning: facts.warning.clone(),
@@ -202,7 +202,7 @@ fn contradiction(spec: &Spec, fleet: &Fleet, node: &NodeSpec, facts: &NodeFacts)
         if let Some(why) = seen.withheld.get(&node.address).filter(|_| !down) {
             return Some(format!("{name} does not route to it although it is marked up: {why}"));
         }
-        let is_listed = seen.routed.contains_key(&node.address);
+        let is_listed = seen.lists(&node.address);
         if let Some(others) = seen.strangers().filter(|_| !down && !is_listed) {
             let address = &node.address;
             return Some(format!(

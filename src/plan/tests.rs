@@ -432,9 +432,9 @@ fn plan_shows_the_confirmation_method_of_each_gateway() {
         Some(crate::playbook::DurationSetting(std::time::Duration::from_millis(500)));
     assert_eq!(
         told(&spec),
-        "Gateways   gw-1 (nginx-upsync, follows a change within 7s): confirmed by 216 agreeing connections\n           \
-         gw-2 (nginx-upsync, follows a change within 2.5s): confirmed by 4 workers by name; without names, by 64 agreeing \
-         connections"
+        "Gateways   gw-1 (nginx-upsync, follows a change within 7s): confirmed by up to 216 connections in a row\n           \
+         gw-2 (nginx-upsync, follows a change within 2.5s): confirmed by each of 4 workers, or, if replies name no worker, \
+         by up to 64 connections in a row"
     );
     spec.gateways[0].settings = spec.gateways[1].settings.clone();
     assert!(

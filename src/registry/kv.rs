@@ -104,11 +104,12 @@ impl<W: World> Kv<W> {
         self.client.kv_may_write(&entries).await?;
         let read: BTreeSet<_> = entries.iter().map(|entry| &entry.key).collect();
         let unread: Vec<_> = keys.iter().filter(|key| !read.contains(key)).cloned().collect();
+        let it = if unread.len() == 1 { "it" } else { "them" };
         Ok(if unread.is_empty() {
             Rights::Keys(vec![self.key("<address>")])
         } else {
             Rights::Unread(format!(
-                "whether the token may write {} is unknown: Consul does not have it, or the token may not read it",
+                "whether the token may write {} is unknown: Consul does not have {it}, or the token may not read {it}",
                 unread.join(", ")
             ))
         })

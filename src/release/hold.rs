@@ -61,6 +61,6 @@ mod tests {
         );
         assert_eq!(told(""), "by alice@host for 2h05m");
         let early = "2026-06-12T13:00:00Z".parse().expect("time");
-        assert_eq!(hold("").describe(early), "by alice@host for 0ms", "clocks differ");
+        assert_eq!(hold("").describe(early), "by alice@host for 0s", "clocks differ");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::now::{NAMES_TOLD, NodeView, serving, serving_nodes};
+use super::now::{NodeView, serving, serving_nodes};
 use super::state_now;
 use crate::playbook::OnFailure;
 use crate::release::{
@@ -103,7 +103,7 @@ impl Report<'_> {
         // `node out` and `node in` are no releases to an operator.
         let what = if started.command.is_by_hand() {
             let nodes = self.release.in_order().map(|(name, _)| name.to_owned());
-            format!("{} {}", started.command, text::few(nodes, NAMES_TOLD).join(", "))
+            format!("{} {}", started.command, text::few(nodes, text::NAMES_TOLD).join(", "))
         } else {
             format!("release {}", started.inputs.release())
         };
@@ -156,7 +156,8 @@ impl Report<'_> {
                     _ => format!("max_failures {}", self.spec.max_failures),
                 };
                 let nodes = self.release.in_order().filter(|(_, node)| node.has_failed());
-                let at = text::few(nodes.map(|(name, _)| name.to_owned()), NAMES_TOLD).join(", ");
+                let at =
+                    text::few(nodes.map(|(name, _)| name.to_owned()), text::NAMES_TOLD).join(", ");
                 let at = if what.ends_with(&at) { String::new() } else { format!(" at {at}") };
                 format!("FAILED  {what}{at}   ({failed} failed, {limit})\n")
             }

@@ -6,10 +6,7 @@ use super::Place;
 use crate::mark::Mark;
 use crate::spec::{NodeSpec, Spec};
 use crate::survey::{Fleet, NodeFacts};
-use crate::text::{self, count};
-
-/// The largest number of nodes or gateways named in a line.
-pub(super) const NAMES_TOLD: usize = 8;
+use crate::text::{self, NAMES_TOLD, count};
 
 /// The version of a node that reports none.
 const UNKNOWN: &str = "unknown";
@@ -49,7 +46,7 @@ impl NodeView {
                 (Some(_), None) => "unknown",
             },
             key: facts.mark.word(),
-            gateways: fleet.told_routed(&node.address),
+            gateways: fleet.told_routed(node),
             place: match facts.mark {
                 Mark::Down if count == 0 && seen.len() == fleet.gateways.len() => Place::Out,
                 Mark::Down => Place::MarkedDown,
@@ -151,6 +148,32 @@ mod tests {
         assert_eq!(place(&[Some(false), Some(true)]), told("routed 1/2", Place::MarkedDown));
         assert_eq!(place(&[Some(false), None]), told("out 1/1, 1 unknown", Place::MarkedDown));
         assert_eq!(place(&[None, None]), told("unknown", Place::MarkedDown));
+    }
+
+    #[test]
+    fn node_that_a_gateway_does_not_list_is_not_called_out_unless_it_is_marked_down() {
+        let spec = five::spec();
+        let node = &spec.nodes[0];
+        let mut fleet = Fleet::default();
+        let mut told = |mark: Mark, gateways: &[Option<bool>]| {
+            let facts = NodeFacts { mark, ..NodeFacts::default() };
+            fleet.nodes = [(node.name.clone(), facts)].into();
+            let seen = gateways.iter().map(|routed| {
+                let mut seen = Observation::default();
+                seen.routed.extend(routed.map(|routed| (node.address.clone(), routed)));
+                ("gw".to_owned(), Ok(seen))
+            });
+            fleet.gateways = seen.collect();
+            fleet.told_routed(node)
+        };
+        for mark in [Mark::Unknown, Mark::Up] {
+            assert_eq!(told(mark, &[None, None]), "not listed 2/2");
+            assert_eq!(told(mark, &[Some(true), None]), "routed 1/2, not listed 1/2");
+            assert_eq!(told(mark, &[Some(false), None]), "out 1/2, not listed 1/2");
+            assert_eq!(told(mark, &[Some(false), Some(false)]), "out 2/2");
+        }
+        // A gateway that follows health lists no node that is in maintenance.
+        assert_eq!(told(Mark::Down, &[None, Some(false)]), "out 2/2");
     }
 
     #[test]

@@ -99,18 +99,27 @@ impl Fleet {
         seen.all(|seen| seen.routes_to(address))
     }
 
-    /// How many gateways route to an address: `routed 2/2`, `out 2/2`, `routed 1/2`, `routed 1/1, 1 unknown`, or `unknown`.
+    /// How many gateways route to a node: `routed 2/2`, `out 2/2`, `routed 1/2`, `routed 1/1, 1 unknown`, `not listed 2/2`,
+    /// or `unknown`. Some kinds of gateways do not list a node that is marked down: there, it is `out`.
     #[must_use]
-    pub fn told_routed(&self, address: &str) -> String {
+    pub fn told_routed(&self, node: &NodeSpec) -> String {
+        let address = node.address.as_str();
         let readable: Vec<_> =
             self.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
-        let told = match (
-            readable.iter().filter(|seen| seen.routes_to(address)).count(),
-            readable.len(),
-        ) {
-            (_, 0) => return "unknown".to_owned(),
-            (0, all) => format!("out {all}/{all}"),
-            (some, all) => format!("routed {some}/{all}"),
+        let all = readable.len();
+        if all == 0 {
+            return "unknown".to_owned();
+        }
+        let is_down = self.nodes.get(&node.name).is_some_and(|facts| facts.mark == Mark::Down);
+        let unlisted = readable.iter().filter(|seen| !is_down && !seen.lists(address)).count();
+        let missing = format!("not listed {unlisted}/{all}");
+        let told = match (readable.iter().filter(|seen| seen.routes_to(address)).count(), unlisted)
+        {
+            (0, 0) => format!("out {all}/{all}"),
+            (some, 0) => format!("routed {some}/{all}"),
+            (0, some) if some == all => missing,
+            (0, some) => format!("out {}/{all}, {missing}", all - some),
+            (some, _) => format!("routed {some}/{all}, {missing}"),
         };
         match self.gateways.len() - readable.len() {
             0 => told,

@@ -1,5 +1,6 @@
 //! Inspects everything before anything is changed: nodes, registry, gateways.
 
+mod alike;
 mod fit;
 mod fleet;
 mod keys;
@@ -7,6 +8,7 @@ mod look;
 mod programs;
 mod serving;
 
+pub use alike::{alike, told_alike};
 pub use fit::{blockers, unfit};
 pub use fleet::{Fleet, HeldFacts, NodeFacts};
 pub use keys::MissingKey;

@@ -65,7 +65,7 @@ pub(super) fn missing(node: &NodeSpec, survey: &Survey) -> Missing {
 fn told(missing: &BTreeMap<Program, Vec<String>>) -> Option<String> {
     let told = missing.iter().map(|(Program { name, sudo }, keys)| {
         let sudo = if *sudo { " with sudo" } else { "" };
-        format!("`{name}`, the command of {}, is not found{sudo}", keys.join(", "))
+        format!("`{name}`, the command of {}, is not found{sudo}", keys.join(" and "))
     });
     let told: Vec<_> = told.collect();
     (!told.is_empty()).then(|| told.join("; "))

@@ -253,7 +253,7 @@ impl Operator {
             Task::Doctor => {
                 let unnamed = site::without_arguments(session);
                 let session = if self.is_named { session } else { &unnamed };
-                doctor(session, connections, person).await?.page()
+                doctor(session, connections, person).await?.page(&*session.spec()?)
             }
             _ => {
                 let session = site::without_arguments(session);

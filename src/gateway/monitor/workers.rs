@@ -29,13 +29,13 @@ pub(super) fn tell_workers(info: &mut GatewayInfo, seen: usize, told: Option<u32
         )),
         (0, _) => {
             let number = told.map_or("workers".into(), |told| count(told as usize));
+            let too = told.map_or(" and `workers: N` in the playbook", |_| "");
             let connections = Rule { workers: told, lag: Duration::ZERO, apply_delay: Duration::ZERO };
             let connections = connections.reads(reach == Reach::Even);
-            info.is += &format!(
-                ", {number} without names: after the time to follow a change, confirmation needs {connections} agreeing \
-                 connections, and can miss a worker; to name the workers, set `add_header X-Worker $pid always;` at that location and \
-                 `workers: N` in the playbook"
-            );
+            info.is += &format!(", {number} without names");
+            info.advice = Some(format!(
+                "a change is confirmed by {connections} connections in a row, which can miss a worker; to confirm each worker by its name, set `add_header X-Worker $pid always;` at that location{too}"
+            ));
         }
         (seen, None) if seen > ASSUMED_WORKERS as usize => info.blockers.push(format!(
             "{} seen, but the playbook has no `workers`, so {ASSUMED_WORKERS} are assumed: set `workers`",

@@ -10,9 +10,12 @@ use crate::mark::Mark;
 use crate::plan::{Plan, Row, Selection};
 use crate::release::{Lines, PlannedAction};
 use crate::spec::Spec;
-use crate::survey::{Fleet, NodeFacts, blockers, unhealthy_everywhere};
+use crate::survey::{Fleet, NodeFacts, alike, blockers, unhealthy_everywhere};
 use crate::table::Table;
-use crate::text::{self, count};
+use crate::text::{self, NAMES_TOLD, count};
+
+/// The kind of a finding about a node.
+const NODE: &str = "node";
 
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +79,7 @@ impl Diagnosis {
         // A plan contains the reason why a node is blocked, including contradictions between gateways.
         let plan = Plan::new(spec, fleet, &Selection::default());
         for row in &plan.rows {
-            self.add("node", &row.planned.node, node(row, fleet));
+            self.add(NODE, &row.planned.node, node(row, fleet));
         }
         if let Some(problem) = fleet.registry_told(spec) {
             self.add("registry", "", Err(problem));
@@ -109,19 +112,38 @@ impl Diagnosis {
 
     /// Returns every problem.
     #[must_use]
-    pub fn objections(&self) -> Vec<String> {
-        let told = self.findings.iter().filter_map(|finding| match &finding.seen {
+    pub fn objections(&self, spec: &Spec) -> Vec<String> {
+        let told = self.grouped(spec).into_iter().filter_map(|finding| match finding.seen {
             Seen::Problem(problem) => Some(format!("{} {}: {problem}", finding.what, finding.name)),
             Seen::Ready(_) | Seen::Unknown(_) => None,
         });
         told.collect()
     }
 
+    /// Returns the findings. A problem that several nodes have is one of them.
+    fn grouped(&self, spec: &Spec) -> Vec<Finding> {
+        let is_problem =
+            |finding: &&Finding| finding.what == NODE && matches!(finding.seen, Seen::Problem(_));
+        let problems = self.findings.iter().filter(is_problem);
+        let problems = problems.map(|it| (it.name.clone(), it.seen.text().to_owned()));
+        let mut groups = alike(spec, problems);
+        let grouped = self.findings.iter().filter_map(|finding| {
+            if !is_problem(&finding) {
+                return Some(finding.clone());
+            }
+            let at = groups.iter().position(|(names, _)| names.first() == Some(&finding.name))?;
+            let (names, problem) = groups.remove(at);
+            let names = text::few(names, NAMES_TOLD).join(", ");
+            Some(Finding::new(NODE, &names, Seen::Problem(problem)))
+        });
+        grouped.collect()
+    }
+
     /// Returns the page for people.
     #[must_use]
-    pub fn page(&self) -> String {
+    pub fn page(&self, spec: &Spec) -> String {
         let mut table = Table::new(&["", "WHAT", "NAME", "SEEN"]);
-        for finding in &self.findings {
+        for finding in &self.grouped(spec) {
             let mark = match &finding.seen {
                 Seen::Ready(_) => "ok",
                 Seen::Unknown(_) => "?",
@@ -135,7 +157,7 @@ impl Diagnosis {
         let unknown = (unknown > 0).then(|| format!(", {} unknown", count(unknown, "check")));
         let unknown = unknown.unwrap_or_default();
         let mut page = table.render();
-        page += &match self.objections().len() {
+        page += &match self.objections(spec).len() {
             0 => format!("\nReady to release{unknown}. Nothing was changed.\n"),
             number => {
                 let problems = count(number, "problem");
@@ -177,12 +199,13 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
         Some(version) => version,
         None => "an unknown version",
     };
+    let dead = facts.is_some_and(NodeFacts::is_unreachable);
+    let runs = if dead && !planned.first_install { "has" } else { "runs" };
     let mixed = facts.and_then(|facts| facts.mixed.as_ref());
     let mixed = mixed.map_or_else(String::new, |mixed| format!(" ({mixed})"));
     let place = format!("{}{mixed}", row.mark.word());
     let login = facts.and_then(|facts| facts.survey.as_ref()?.login());
     let login = login.map_or_else(String::new, |login| format!("; {login}"));
-    let dead = facts.is_some_and(NodeFacts::is_unreachable);
     let dead = match row.mark {
         Mark::Up if dead && !planned.first_install => {
             "; nothing listens at its address: a release updates it first"
@@ -191,7 +214,7 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
     };
     let held = facts.and_then(NodeFacts::held);
     let held = held.map_or_else(String::new, |held| format!("; releases leave it out: {held}"));
-    Ok(format!("{}, runs {version}, marked {place}{dead}{login}{held}", row.address))
+    Ok(format!("{}, {runs} {version}, marked {place}{dead}{login}{held}", row.address))
 }
 
 /// Evaluates a gateway.
@@ -218,7 +241,8 @@ fn gateway(
         ));
     }
     let (serving, nodes) = (seen.serving(), count(spec.nodes.len(), "node"));
-    Ok(format!("{}, routes to {serving} of {nodes}{}", info.is, others(seen)))
+    let advice = info.advice.as_ref().map_or_else(String::new, |advice| format!("; {advice}"));
+    Ok(format!("{}, routes to {serving} of {nodes}{}{advice}", info.is, others(seen)))
 }
 
 /// Describes the other servers that the gateway routes to. They are backups, nodes of another service, or nodes of this
