@@ -20,6 +20,8 @@ pub struct Repeated {
     pub variables: Vec<(String, String)>,
     /// Variables that only a release needs: a change by hand works without them.
     pub release_only: BTreeSet<String>,
+    /// Variables that choose what is deployed: a restart refuses them.
+    pub choose_version: BTreeSet<String>,
     /// The playbook's file was changed since the release began, and the release can be resumed with it.
     pub file_was_changed: bool,
 }
@@ -46,6 +48,9 @@ pub trait Inspection {
 
     /// Returns whether a node is marked up, healthy, and runs this version.
     fn serves(&self, node: &str, version: &str) -> bool;
+
+    /// Returns the nodes that gateways route to although nothing listens there.
+    fn dead(&self) -> Vec<&str>;
 
     /// Returns whether a release can be resumed now.
     fn can_resume(&self, release: &Release) -> bool;
@@ -97,7 +102,7 @@ impl<'a> Situation<'a> {
                 return vec![(what, status.1)];
             }
             _ if matches!(started.command, CommandKind::Deploy | CommandKind::Restart) => {
-                self.after_deploy(started)
+                self.restart().into_iter().chain(self.after_deploy(started)).collect()
             }
             _ if started.command == CommandKind::Rollback => {
                 let what = if self.outcome == Outcome::Stopped && self.can_resume() {
@@ -122,12 +127,25 @@ impl<'a> Situation<'a> {
         commands
     }
 
+    /// Restarts nodes that serve no longer, and that the release does not change.
+    fn restart(&self) -> Option<(String, String)> {
+        let is_other = |name: &&str| {
+            let node = self.release.nodes.get(*name);
+            node.is_none_or(|node| matches!(node.phase, Phase::LeftOut | Phase::Skipped))
+        };
+        let dead: Vec<_> = self.seen?.dead().into_iter().filter(is_other).collect();
+        restart(&dead, self.repeated)
+    }
+
     fn after_deploy(&self, started: &Started) -> Vec<(String, String)> {
         let is_last = |name: &str| !self.changed_later.contains(&name);
         let stuck = self.nodes(|name, node| is_last(name) && self.is_stuck(name, node));
         let is_done = |node: &NodeState| node.phase == Phase::Done;
+        // It runs the new version, but was not confirmed in rotation.
+        let is_new =
+            |node: &NodeState| is_done(node) || node.rotation_state() == RotationState::Enabled;
         let changed =
-            self.nodes(|name, node| is_last(name) && (is_done(node) || self.is_stuck(name, node)));
+            self.nodes(|name, node| is_last(name) && (is_new(node) || self.is_stuck(name, node)));
         let mut commands = Vec::new();
         if self.outcome == Outcome::Stopped {
             commands.extend(self.continuation(started));
@@ -308,14 +326,30 @@ pub fn node_in(nodes: &[&str], repeated: &Repeated) -> Option<(String, String)> 
 #[must_use]
 pub fn restart(nodes: &[&str], repeated: &Repeated) -> Option<(String, String)> {
     let only = nodes.join(",");
-    let command = repeated.command("deploy", ["--restart", "--only", &only]);
+    let command = repeated.command("deploy", [RESTART, "--only", &only]);
     (!nodes.is_empty()).then(|| (format!("after a fix, restart {}", named(nodes)), command))
+}
+
+/// Releases a version again to nodes that have lost it.
+#[must_use]
+pub fn update(
+    nodes: &[&str],
+    version: Option<&str>,
+    repeated: &Repeated,
+) -> Option<(String, String)> {
+    let only = nodes.join(",");
+    let what = version.map_or("release".to_owned(), |version| format!("release {version}"));
+    let command = repeated.command("deploy", ["--only", &only]);
+    (!nodes.is_empty()).then(|| (format!("after a fix, {what} to {} again", named(nodes)), command))
 }
 
 /// Names a few nodes, and counts many.
 fn named(nodes: &[&str]) -> String {
     if nodes.len() > NODES_TOLD { count(nodes.len(), "node") } else { nodes.join(", ") }
 }
+
+/// The option that deploys nothing, and accepts no variable that chooses a version.
+const RESTART: &str = "--restart";
 
 /// The option that selects the playbook's file in place of the playbook in the journal.
 pub const USE_CURRENT: &str = "--use-current";
@@ -355,17 +389,29 @@ pub fn reason(release: &Release, outcome: Outcome) -> Option<String> {
 }
 
 impl Repeated {
+    /// The same without the variables that choose what is deployed.
+    #[must_use]
+    pub fn without_version(mut self) -> Self {
+        self.variables.retain(|(name, _)| !self.choose_version.contains(name));
+        self
+    }
+
     /// Returns the command line of `command` with the same playbook, and these words after the playbook's file.
     #[must_use]
     pub fn command<'a>(&self, command: &str, words: impl IntoIterator<Item = &'a str>) -> String {
         let mut line = format!("rollgate {command} {}", quote(&self.file));
+        let mut is_restart = false;
         for word in words {
+            is_restart |= word == RESTART;
             line += &format!(" {}", quote_option(word));
         }
         let is_by_hand = matches!(command, "node out" | "node in");
         // The release's journal contains the variables.
         let known = matches!(command, "resume" | "rollback");
-        let is_used = |name: &String| !(known || is_by_hand && self.release_only.contains(name));
+        let is_used = |name: &String| {
+            let is_needless = is_by_hand && self.release_only.contains(name);
+            !(known || is_needless || is_restart && self.choose_version.contains(name))
+        };
         for (name, value) in self.variables.iter().filter(|(name, _)| is_used(name)) {
             line += &format!(" --var {}", quote(&format!("{name}={value}")));
         }
@@ -472,6 +518,10 @@ mod tests {
             version == self.0
         }
 
+        fn dead(&self) -> Vec<&str> {
+            Vec::new()
+        }
+
         fn can_resume(&self, _: &Release) -> bool {
             true
         }
@@ -481,15 +531,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn no_rollback_is_suggested_to_a_version_that_serves_already() {
-        let done = NodeState { phase: Phase::Done, ..NodeState::default() };
-        let mut release = release(&[("a", done), ("b", failed(Step::Health, "late"))]);
+    /// The node `a` ran version 1 before.
+    fn with_version_before(nodes: &[(&str, NodeState)]) -> Release {
+        let mut release = release(nodes);
         let mut started = serde_json::to_value(&release.started).expect("a start");
         started["before"] = serde_json::json!([{
             "nodes": ["a"], "version": "1", "variables": {}, "artifact": null,
         }]);
         release.started = Some(serde_json::from_value(started).expect("a start"));
+        release
+    }
+
+    #[test]
+    fn no_rollback_is_suggested_to_a_version_that_serves_already() {
+        let done = NodeState { phase: Phase::Done, ..NodeState::default() };
+        let release = with_version_before(&[("a", done), ("b", failed(Step::Health, "late"))]);
         let repeated = Repeated { file: "app.yaml".into(), ..Repeated::default() };
         let labels = |version| {
             let seen = Seen(version);
@@ -538,6 +594,22 @@ mod tests {
         };
         assert_eq!(labels("1"), ["after a fix, finish the rollback"]);
         assert_eq!(labels(RestorePoint::NO_VERSION), ["after a fix, release 2 again"]);
+    }
+
+    #[test]
+    fn node_that_was_marked_up_with_the_new_version_can_be_rolled_back() {
+        let enabled = NodeState {
+            phase: Phase::Interrupted,
+            marked: Mark::Up,
+            done: [Step::Health, Step::Enable].into(),
+            ..NodeState::default()
+        };
+        let release = with_version_before(&[("a", enabled)]);
+        assert_eq!(release.nodes["a"].rotation_state(), RotationState::Enabled);
+        let repeated = Repeated { file: "app.yaml".into(), ..Repeated::default() };
+        let commands = Situation::new(&release, Outcome::Stopped, &repeated).commands();
+        let labels: Vec<_> = commands.iter().map(|(label, _)| label.as_str()).collect();
+        assert_eq!(labels, ["resume", "return a to version 1"]);
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::world::{BODY_LIMIT, Channel, Host, HttpError, Method, Permit, Reply, 
 /// The time limit for an answer from any of the servers: long enough for an election.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The time after which every query has ended: the last one can begin when the patience ends.
+pub const LONGEST: Duration = PATIENCE.saturating_add(REQUEST_TIMEOUT);
+
 /// How long servers that all refuse the connection are asked again before anything is changed: long enough for a
 /// restart.
 const REFUSED_PATIENCE: Duration = Duration::from_secs(3);

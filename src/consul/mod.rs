@@ -15,7 +15,7 @@ mod shared;
 
 #[cfg(test)]
 pub(crate) use answer::no_key;
-pub use client::{Client, PATIENCE};
+pub use client::{Client, LONGEST, PATIENCE};
 pub use error::Error;
 pub use index::Index;
 pub use instance::Instance;

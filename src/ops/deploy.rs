@@ -16,6 +16,7 @@ use crate::plan::{Plan, RollbackPlan, Selection};
 use crate::registry::{Registry, Rights};
 use crate::release::{CommandKind, PlannedAction, Started};
 use crate::spec::{RegistrySpec, Spec, restored_nodes};
+use crate::survey::{Fleet, NodeFacts};
 use crate::text::{count, harmless};
 use crate::world::World;
 
@@ -81,7 +82,7 @@ async fn release<W: World, C: Caller>(
             plan.refusals.iter().map(|refusal| format!("  {}\n", harmless(refusal))).collect();
         let text = format!("error: refused, nothing was changed:\n{}", refusals.concat());
         let refusal = Refusal::told(Cause::Refused, reason, text);
-        return Err(if fleet.lacks_keys() {
+        return Err(if lacks_keys(&plan, &fleet) {
             refusal.hint_at("shows how each key is created", session.command("status"))
         } else {
             refusal.hint_at("shows every node", session.command_for("plan", selection))
@@ -123,6 +124,17 @@ async fn release<W: World, C: Caller>(
     Job { session, connections, lock, spec, yes: request.yes, file_was_changed: false }
         .begin(caller, Operation::Deploy, started)
         .await
+}
+
+/// Returns whether Consul lacks keys without which the release is refused.
+fn lacks_keys(plan: &Plan, fleet: &Fleet) -> bool {
+    if fleet.registry_problem.is_some() {
+        return fleet.lacks_keys();
+    }
+    let blocked = plan.rows.iter().filter(|row| row.planned.will == PlannedAction::Blocked);
+    let lacks_key = |facts: &NodeFacts| facts.missing_key.is_some() && facts.problem.is_none();
+    let mut facts = blocked.filter_map(|row| fleet.nodes.get(&row.planned.node));
+    facts.any(lacks_key)
 }
 
 /// Returns the spec of the same release, with the restore points for its nodes.

@@ -8,6 +8,7 @@ use super::{Connections, Session};
 use crate::journal::history as journals;
 use crate::plan::RollbackPlan;
 use crate::playbook::Node;
+use crate::registry::is_down;
 use crate::release::{NodeState, Phase, Release, RotationState};
 use crate::spec::Spec;
 use crate::survey::Fleet;
@@ -71,7 +72,8 @@ impl History {
     pub fn value_before(&self, node: &str, key: &str) -> Option<String> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
         let mut values = states.filter_map(|state| state.original_of(key));
-        values.next().map(str::to_owned)
+        // Another kind of registry recorded values that are no keys of Consul.
+        values.find(|value| is_down(value.as_bytes()).is_ok()).map(str::to_owned)
     }
 
     /// Returns the newest release that changed a node, and the node's state in it.
@@ -164,6 +166,18 @@ mod tests {
         assert_eq!(of("c"), Some((3, Phase::Waiting)), "nothing is left");
         assert_eq!(of("d"), Some((2, Phase::LeftOut)), "nothing else is known");
         assert_eq!(of("e"), None);
+    }
+
+    #[test]
+    fn missing_key_gets_no_value_of_another_kind_of_registry() {
+        let key = r#"{"weight":5,"down":0}"#;
+        let recorded = |value: &str| {
+            let state = NodeState { original: Some(value.into()), ..NodeState::default() };
+            Release { nodes: [("a".to_owned(), state)].into(), ..Release::default() }
+        };
+        let releases = vec![recorded("edge up"), recorded(key)];
+        let history = History { releases, problems: Vec::new() };
+        assert_eq!(history.value_before("a", "upstreams/app/10.0.1.1:80").as_deref(), Some(key));
     }
 
     /// A gateway does not list a node that is out. A gateway also does not list a node that has another name there.

@@ -31,7 +31,7 @@ const LATEST: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The name of the wait while the lock is read.
-pub(super) const LOOK: Wait<'_> = Wait { what: "reading the lock", at_most: consul::PATIENCE };
+pub(super) const LOOK: Wait<'_> = Wait { what: "reading the lock", at_most: consul::LONGEST };
 
 /// Acquires the lock of the playbook's service, runs the work, and releases the lock.
 ///

@@ -70,7 +70,13 @@ pub(super) async fn find<W: World, C: Caller>(
     let past = journals::find(&session.state, connections.shared(), session.service(), id, wanted);
     let past = Box::pin(past);
     let past = unless_stopped(caller, history::JOURNAL, past).await?;
-    past.map_err(|error| super::refusal::of_error(&error))
+    past.map_err(|error| {
+        let refusal = super::refusal::of_error(&error);
+        match id {
+            Some(_) => refusal.hint_at("shows the last release", session.command("status")),
+            None => refusal,
+        }
+    })
 }
 
 async fn go_on<W: World, C: Caller>(
@@ -97,7 +103,9 @@ async fn go_on<W: World, C: Caller>(
     let later = journals::later(&session.state, client, service, &past, CommandKind::is_release);
     let later = unless_stopped(caller, history::JOURNALS, later).await?;
     if let Some((later, nodes)) = later.map_err(|error| super::refusal::of_error(&error))? {
-        return Err(Refusal::refused(superseded(&past.id, &later, &nodes)));
+        let refusal = Refusal::refused(superseded(&past.id, &later, &nodes));
+        let status = session.command("status");
+        return Err(refusal.hint_at("shows every node, and what to do next", status));
     }
     if let Some(notice) = &chosen.notice {
         caller.notice(notice);
@@ -175,10 +183,7 @@ fn superseded(id: &str, later: &JournaledRelease, nodes: &[String]) -> String {
     let to = started.and_then(|started| started.to.as_ref());
     let to = to.map_or(String::new(), |to| format!(" to {to}"));
     let (nodes, later) = (nodes.join(", "), &later.id);
-    format!(
-        "release {id} is superseded: {later} ({command}{to}) started later and changed {nodes}; resume {later}, \
-         or deploy again"
-    )
+    format!("release {id} is superseded: {later} ({command}{to}) started later and changed {nodes}")
 }
 
 fn summary(

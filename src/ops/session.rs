@@ -116,6 +116,7 @@ impl Session {
             file: self.file.display().to_string(),
             arguments: self.options(yes),
             variables: variables.collect(),
+            choose_version: self.choose_version(),
             ..Repeated::default()
         }
     }
@@ -133,17 +134,9 @@ impl Session {
         if is_enough { names } else { BTreeSet::new() }
     }
 
-    /// The same for a restart, which chooses no version.
-    #[must_use]
-    pub fn repeated_for_restart(&self) -> Repeated {
-        self.without_version(self.parts(false))
-    }
-
-    /// Removes the variables that choose what a release deploys.
-    fn without_version(&self, mut repeated: Repeated) -> Repeated {
-        let chosen = self.loaded.playbook.release_variables();
-        repeated.variables.retain(|(name, _)| !chosen.contains(name.as_str()));
-        repeated
+    /// Returns the variables that choose what a release deploys.
+    fn choose_version(&self) -> BTreeSet<String> {
+        self.loaded.playbook.release_variables().into_iter().map(str::to_owned).collect()
     }
 
     /// The same with the variables of a release, as far as the playbook accepts them.
@@ -157,7 +150,7 @@ impl Session {
         let file_was_changed = self.file_was_changed(started);
         let repeated = Repeated { variables, file_was_changed, ..self.repeated(false) };
         match started.command {
-            CommandKind::Restart => self.without_version(repeated),
+            CommandKind::Restart => repeated.without_version(),
             _ => repeated,
         }
     }

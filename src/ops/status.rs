@@ -178,11 +178,25 @@ impl Status {
         }
     }
 
-    /// Whether gateways route to a node at which nothing listens.
-    fn is_dead(&self, node: &NodeSpec) -> bool {
-        let Some(facts) = self.fleet.nodes.get(&node.name) else { return false };
-        let is_dead = facts.is_unreachable() && !facts.never_installed(node);
-        is_dead && facts.held.is_none() && self.fleet.is_routed(&node.address)
+    /// Updates nodes that a `deploy` has finished, and that are out of rotation and do not serve.
+    fn update_lost(
+        &self,
+        session: &Session,
+        look: &LastLook<'_>,
+        spec: &Spec,
+    ) -> Option<(String, String)> {
+        let is_lost = |name: &str| look.is_down(name) && !look.is_healthy(name);
+        let done = |name| {
+            let (release, state) = self.history.of(name).filter(|_| is_lost(name))?;
+            let started = release.started.as_ref()?;
+            let is_done = started.command == CommandKind::Deploy && state.phase == Phase::Done;
+            is_done.then_some((name, started))
+        };
+        let lost: Vec<_> = spec.nodes.iter().filter_map(|node| done(node.name.as_str())).collect();
+        let (_, started) = lost.first()?;
+        let same = lost.iter().filter(|(_, other)| std::ptr::eq(*other, *started));
+        let names: Vec<_> = same.map(|(name, _)| *name).collect();
+        suggestions::update(&names, started.to.as_deref(), &session.repeated_of(started))
     }
 
     /// Returns the next commands and their purposes. They are made anew and not read from the journal. A journal may
@@ -222,9 +236,10 @@ impl Status {
         next.extend(release.map_or_else(Vec::new, |it| commands(it, unfinished.is_some())));
         next.extend(suggestions::node_in(&also_out, &session.repeated(false)));
         if next.is_empty() {
-            let dead: Vec<_> = spec.nodes.iter().filter(|node| self.is_dead(node)).collect();
-            let dead: Vec<_> = dead.iter().map(|node| node.name.as_str()).collect();
-            next.extend(suggestions::restart(&dead, &session.repeated_for_restart()));
+            next.extend(suggestions::restart(&look.dead(), &session.repeated(false)));
+        }
+        if next.is_empty() {
+            next.extend(self.update_lost(session, &look, spec));
         }
         // This is the command that already runs.
         let status = session.command("status");

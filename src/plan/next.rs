@@ -26,6 +26,13 @@ impl LastLook<'_> {
     fn facts(&self, node: &str) -> Option<&NodeFacts> {
         self.fleet.nodes.get(node)
     }
+
+    /// Whether gateways route to a node at which nothing listens.
+    fn is_dead(&self, node: &NodeSpec) -> bool {
+        let Some(facts) = self.facts(&node.name) else { return false };
+        let is_dead = facts.is_unreachable() && !facts.never_installed(node);
+        is_dead && facts.held.is_none() && self.fleet.is_routed(&node.address)
+    }
 }
 
 impl Inspection for LastLook<'_> {
@@ -72,6 +79,11 @@ impl Inspection for LastLook<'_> {
     fn serves(&self, node: &str, version: &str) -> bool {
         let facts = self.facts(node).filter(|facts| facts.mark == Mark::Up);
         self.is_healthy(node) && facts.and_then(NodeFacts::version).as_deref() == Some(version)
+    }
+
+    fn dead(&self) -> Vec<&str> {
+        let dead = self.spec.nodes.iter().filter(|node| self.is_dead(node));
+        dead.map(|node| node.name.as_str()).collect()
     }
 
     fn can_resume(&self, release: &Release) -> bool {

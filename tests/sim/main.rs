@@ -27,6 +27,7 @@ mod label;
 mod late_crashes;
 mod lock_lost;
 mod lost_keys;
+mod lost_nodes;
 mod node;
 mod operator;
 mod process;
