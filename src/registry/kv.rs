@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::switch::{Error, Look, Rights, States, Switch, WRITE_PATIENCE, WriteToken, Written};
+use super::switch::{
+    Error, Look, Rights, States, StoredKey, Switch, WRITE_PATIENCE, WriteToken, Written,
+};
 use crate::consul::{self, Client, Entry, KvWrite, SessionFence};
 use crate::mark::Mark;
 use crate::registry::value::parameters;
@@ -58,7 +60,9 @@ impl<W: World> Kv<W> {
                     Some(problem) => Err(problem),
                     None => switch(entry).map(|switch| {
                         let parameters = parameters(&entry.value);
-                        Look { parameters, ..switch.mark.into() }
+                        let Switch { original: value, modify_index, mark, .. } = switch;
+                        let stored = Some(StoredKey { value, modify_index });
+                        Look { parameters, stored, ..mark.into() }
                     }),
                 },
             };

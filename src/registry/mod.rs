@@ -31,7 +31,7 @@ use switch::WriteToken;
 
 pub use changes::Changes;
 pub use kv::{no_key, no_key_below};
-pub use switch::{Error, Look, PartLook, Rights, States, Switch, Written};
+pub use switch::{Error, Look, PartLook, Rights, States, StoredKey, Switch, Written};
 pub use value::{SIZE_LIMIT, ValueError, is_down, with_down};
 
 /// Where the nodes of one service are marked: every registry of the playbook, in the order of the spec.

@@ -28,6 +28,8 @@ pub struct Look {
     pub strangers: BTreeSet<String>,
     /// The parameters in its key that gateways may show.
     pub parameters: Parameters,
+    /// Its key as it was read, if it has one.
+    pub stored: Option<StoredKey>,
     /// Each registry's own view, in the order of the spec, if there are several.
     pub parts: Vec<PartLook>,
 }
@@ -39,6 +41,17 @@ pub struct PartLook {
     pub mark: Mark,
     /// The parameters in its key there that gateways may show.
     pub parameters: Parameters,
+    /// Its key there as it was read, if it has one.
+    pub stored: Option<StoredKey>,
+}
+
+/// The content of a key in Consul.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The value.
+    pub value: String,
+    /// Consul's index of its last change.
+    pub modify_index: u64,
 }
 
 impl Look {
@@ -46,10 +59,10 @@ impl Look {
     pub(super) fn of_all(looks: Vec<Self>) -> Self {
         let marks: Vec<_> = looks.iter().map(|look| look.mark).collect();
         let mut all = Self::from(Mark::of_all(&marks));
-        for Look { mark, absent, strangers, parameters, .. } in looks {
+        for Look { mark, absent, strangers, parameters, stored, .. } in looks {
             all.absent = all.absent.or(absent);
             all.strangers.extend(strangers);
-            all.parts.push(PartLook { mark, parameters });
+            all.parts.push(PartLook { mark, parameters, stored });
         }
         all
     }

@@ -9,7 +9,7 @@ use crate::gateway::{Observation, Parameters};
 use crate::health::{CheckResult, Unreached};
 use crate::mark::Mark;
 use crate::node::Survey;
-use crate::registry::{Look, PartLook, no_key, no_key_below};
+use crate::registry::{Look, PartLook, StoredKey, no_key, no_key_below};
 use crate::release::{Hold, Pool};
 use crate::spec::{NodeSpec, RegistrySpec, Spec};
 
@@ -163,6 +163,8 @@ pub struct NodeFacts {
     pub mark: Mark,
     /// The parameters in its registry entry that gateways may show.
     pub parameters: Parameters,
+    /// Its key in the registry as it was read, if it has one.
+    pub stored: Option<StoredKey>,
     /// The view of each registry, if there are several.
     pub parts: Vec<PartLook>,
     /// The mark in each registry, if they differ: `upstreams/app/10.0.1.1:80 up, 10.0.1.1:80 at edge down`.
@@ -211,6 +213,12 @@ impl NodeFacts {
         self.parts.get(registry).map_or(&self.parameters, |part| &part.parameters)
     }
 
+    /// Its key in one registry as it was read.
+    #[must_use]
+    pub fn stored_in(&self, registry: usize) -> Option<&StoredKey> {
+        self.parts.get(registry).map_or(&self.stored, |part| &part.stored).as_ref()
+    }
+
     /// Its entry in each registry and whether that is down, as lines for programs have them; empty for one registry.
     #[must_use]
     pub fn entries(&self, places: Vec<String>) -> Vec<Value> {
@@ -235,6 +243,7 @@ impl NodeFacts {
             self.absent = Some(look);
         } else {
             (self.mark, self.parameters) = (look.mark, look.parameters);
+            self.stored = look.stored;
         }
     }
 
