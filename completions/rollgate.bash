@@ -323,12 +323,27 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__deploy)
-            opts="-y -q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --restart --lock-wait --yes --output --color --quiet --verbose --trace --ci --log-file --state-dir --help"
+            opts="-y -q -v -h --plan --var --var-file --only --skip --limit --include-held --allow-unhealthy --restart --lock-wait --yes --output --color --quiet --verbose --trace --ci --log-file --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --plan)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
                 --var)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1295,7 +1310,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__plan)
-            opts="-q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --restart --detailed-exitcode --output --color --quiet --verbose --trace --ci --log-file --state-dir --help"
+            opts="-q -v -h --var --var-file --only --skip --limit --include-held --allow-unhealthy --restart --detailed-exitcode --out --output --color --quiet --verbose --trace --ci --log-file --state-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1330,6 +1345,21 @@ _rollgate() {
                     ;;
                 --limit)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --output)
@@ -1518,7 +1548,7 @@ _rollgate() {
             return 0
             ;;
         rollgate__subcmd__schema)
-            opts="-q -v -h --output --color --quiet --verbose --trace --ci --log-file --state-dir --help"
+            opts="-q -v -h --output --color --quiet --verbose --trace --ci --log-file --state-dir --help playbook plan"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -52,7 +52,7 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "rollback" -d 'Ret
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "node" -d 'Take nodes out of rotation by hand, or return them, with the checks of a release'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "lock" -d 'Show or break a service\'s lock'
-complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "schema" -d 'Print the JSON Schema of playbooks or of plan files, for editors and programs'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
@@ -98,6 +98,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l var-file -d '
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l only -d 'Take only these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l skip -d 'Leave out these nodes, by name or tag' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l limit -d 'Update at most this many nodes' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l out -d 'Write the plan to this file, for `deploy --plan`; a refused plan is not written' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line per change'
@@ -120,6 +121,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -l detailed-exit
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l plan -d 'Run exactly this plan, made by `plan --out`, or refuse if anything was changed since; takes its playbook, variables and nodes from the plan, and asks no question' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var -d 'Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`' -r
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l var-file -d 'Read variables from a file, one `name=value` per line' -r -F
 complete -c rollgate -n "__fish_rollgate_using_subcommand deploy" -l only -d 'Take only these nodes, by name or tag' -r
@@ -391,7 +393,7 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_s
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take nodes out of rotation by hand, or return them, with the checks of a release'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'Show or break a service\'s lock'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks, for editors'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks or of plan files, for editors and programs'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation and hold them there: mark down, confirm, drain; the service keeps running'

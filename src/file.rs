@@ -33,18 +33,28 @@ pub fn without_mark(text: String) -> String {
     }
 }
 
-/// Reads a text of at most `most` bytes, without the mark of UTF-8 at its start.
+/// Reads at most `most` bytes.
 ///
 /// # Errors
 ///
-/// Names the reason, including too large and not UTF-8.
-pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
+/// Names the reason, including too large.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > most {
         return Err(format!("it has more than {}", crate::text::size(most)));
     }
+    Ok(bytes)
+}
+
+/// Reads a text of at most `most` bytes, without the mark of UTF-8 at its start.
+///
+/// # Errors
+///
+/// Names the reason, including too large and not UTF-8.
+pub fn read_text(path: &Path, most: u64) -> Result<String, String> {
+    let bytes = read_bytes(path, most)?;
     if is_utf16(&bytes) {
         return Err("it is UTF-16, not UTF-8".to_owned());
     }

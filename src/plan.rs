@@ -1,13 +1,19 @@
 //! The plan: what would happen to each node, and why; or why nothing may happen. Pure.
 
+mod file;
 mod lines;
 mod next;
 mod render;
 mod resume_points;
 mod rollback;
 mod rows;
+mod seen;
+mod stale;
 
 use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::gateway::{Observation, keys};
 use crate::release::{PlannedAction, PlannedNodes};
@@ -15,6 +21,9 @@ use crate::spec::{NodeSpec, Spec, names};
 use crate::survey::{Fleet, failed_check, told_alike, unhealthy_everywhere};
 use crate::text::{because, count};
 
+#[cfg(test)]
+pub(crate) use file::example;
+pub use file::{ArtifactSeen, PlanFile, PlaybookSeen, VERSION, schema};
 pub use next::LastLook;
 pub use render::resume_plan;
 pub use resume_points::{begin_again, held_nodes, objections, resume_points, returned};
@@ -25,15 +34,19 @@ pub use rollback::{
 pub(crate) use rows::version_of;
 pub use rows::{Row, started_before_link};
 use rows::{rows, warning_of_left_out};
+pub use seen::{EntrySeen, GatewaySeen, NodeSeen, ProcessSeen, Seen, ServerSeen, ServerState};
+pub use stale::{Changes, changes, playbook_changes};
 
 /// The nodes that the operator selects.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Selection {
     /// Only these, by name or tag; all when empty.
     pub only: Vec<String>,
     /// Without these, by name or tag.
     pub skip: Vec<String>,
     /// The limit of updates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Held nodes too.
     pub include_held: bool,

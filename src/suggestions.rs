@@ -425,6 +425,16 @@ impl Repeated {
     }
 }
 
+/// Returns the command that runs a plan file.
+#[must_use]
+pub fn run_plan(plan: &str, arguments: &[String]) -> String {
+    let mut line = format!("rollgate deploy --plan {}", quote(plan));
+    for argument in arguments {
+        line += &format!(" {}", quote_option(argument));
+    }
+    line
+}
+
 /// rollgate's own options need no quoting; their values may.
 fn quote_option(argument: &str) -> String {
     match argument.strip_prefix("--") {

@@ -77,6 +77,13 @@ pub(super) struct PlaybookArguments {
     /// The playbook
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) variables: VariableArguments,
+}
+
+/// The variables of a playbook.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct VariableArguments {
     /// Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`
     #[arg(long = "var", value_name = "NAME=VALUE")]
     pub(super) variables: Vec<String>,
@@ -88,7 +95,7 @@ pub(super) struct PlaybookArguments {
 impl PlaybookArguments {
     /// A playbook without variables.
     pub(super) fn of(file: &Path) -> Self {
-        Self { file: file.to_owned(), variables: Vec::new(), variable_files: Vec::new() }
+        Self { file: file.to_owned(), variables: VariableArguments::default() }
     }
 }
 

@@ -71,8 +71,8 @@ enum Command {
     /// Show or break a service's lock
     #[command(subcommand)]
     Lock(lock::Arguments),
-    /// Print the JSON Schema of playbooks, for editors
-    Schema,
+    /// Print the JSON Schema of playbooks or of plan files, for editors and programs
+    Schema(schema::Arguments),
     /// Print the completions for a shell
     Completions(completions::Arguments),
 }
@@ -90,7 +90,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Node(_) => "node",
             Self::Lock(_) => "lock",
-            Self::Schema => "schema",
+            Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
         }
     }
@@ -151,7 +151,7 @@ fn ran(command: Command, global: &Global) -> Exit {
         Command::Status(arguments) => status::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),
-        Command::Schema => Ok(schema::run()),
+        Command::Schema(arguments) => Ok(schema::run(&arguments)),
         Command::Completions(arguments) => Ok(completions::run(&arguments, Cli::command())),
     };
     ended.unwrap_or_else(|refusal| output::refuse(refusal, global))

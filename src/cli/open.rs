@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf, absolute};
 
+use jiff::Timestamp;
+
 use super::arguments::{Global, PlaybookArguments, SelectionArguments};
 use super::{environment, variables};
 use crate::consul::Settings;
 use crate::journal;
 use crate::ops::session::OPEN;
-use crate::ops::{Cause, Refusal, Secrets, Session};
+use crate::ops::{Bound, Cause, Refusal, Secrets, Session};
 use crate::playbook::{self, Loaded, Playbook};
 use crate::release::{Inputs, Started};
 use crate::report::print_stderr;
@@ -38,10 +40,14 @@ impl From<&SelectionArguments> for Missing {
 /// Reads a playbook, and prints its warnings. A refusal lists all its problems.
 pub(super) fn load(file: &Path) -> Result<Loaded, Refusal> {
     let loaded = playbook::load(file).map_err(Refusal::invalid)?;
+    warn(&loaded);
+    Ok(loaded)
+}
+
+fn warn(loaded: &Loaded) {
     for warning in loaded.playbook.warnings() {
         print_stderr(&format!("warning: {warning}\n"));
     }
-    Ok(loaded)
 }
 
 /// Reads a playbook and all its inputs.
@@ -51,7 +57,42 @@ pub(super) fn open(
     missing: Missing,
 ) -> Result<Session, Refusal> {
     let loaded = load(&arguments.file)?;
-    let folder = folder_of(&arguments.file)?;
+    let given = |playbook: &Playbook| variables::given(&arguments.variables, playbook);
+    opened(loaded, &arguments.file, global, missing, given)
+}
+
+/// Reads the playbook of a plan file, and takes all other inputs from the plan.
+pub(super) fn open_planned(bound: &Bound, global: &Global) -> Result<Session, Refusal> {
+    let (file, plan) = (&bound.playbook, &bound.file.plan);
+    let now = Timestamp::now();
+    let loaded = match playbook::load(file) {
+        Ok(loaded) => loaded,
+        Err(invalid) if invalid.source.text.is_empty() => {
+            return Err(Refusal::invalid(invalid).hint(
+                "run `deploy --plan` in the folder in which the plan was made, or name the playbook: deploy FILE \
+                 --plan PLAN",
+            ));
+        }
+        Err(invalid) => {
+            bound.check_playbook(&invalid.source.text, now)?;
+            return Err(Refusal::invalid(invalid));
+        }
+    };
+    bound.check_playbook(&loaded.source.text, now)?;
+    warn(&loaded);
+    let missing = if plan.selection.restart { Missing::Kept } else { Missing::Refuse };
+    let given = |playbook: &Playbook| variables::planned(&plan.variables, playbook);
+    opened(loaded, file, global, missing, given)
+}
+
+fn opened(
+    loaded: Loaded,
+    file: &Path,
+    global: &Global,
+    missing: Missing,
+    given: impl FnOnce(&Playbook) -> Result<BTreeMap<String, String>, Refusal>,
+) -> Result<Session, Refusal> {
+    let folder = folder_of(file)?;
     let secrets = read(&loaded.playbook, &folder)?;
     let state = global.state_dir.clone().unwrap_or_else(|| folder.join(".rollgate"));
     if state.exists() && !state.is_dir() {
@@ -62,7 +103,7 @@ pub(super) fn open(
         );
     }
     let state = state.join(&loaded.playbook.service);
-    let mut variables = variables::given(arguments, &loaded.playbook)?;
+    let mut variables = given(&loaded.playbook)?;
     let mut unused = BTreeMap::new();
     if matches!(missing, Missing::FromLast | Missing::Open)
         && let Some(last) = last_started(&state)
@@ -95,7 +136,7 @@ pub(super) fn open(
     }
     Ok(Session {
         loaded,
-        file: arguments.file.clone(),
+        file: file.to_owned(),
         inputs,
         state,
         state_dir: global.state_dir.clone(),

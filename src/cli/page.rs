@@ -9,9 +9,11 @@ use crate::lock::Process;
 use crate::mark::Mark;
 use crate::ops::lock::{Broken, Found};
 use crate::ops::locking::{described, freed};
+use crate::ops::plan::Preview;
+use crate::ops::plan_file::ReadPlan;
 use crate::ops::status::{LockState, Status};
 use crate::ops::{Ending, Refusal, Run, Session};
-use crate::plan::{Plan, Selection};
+use crate::plan::Selection;
 use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
 use crate::report::{NodeView, Place, Report, markdown, serving, state_now, state_of};
 use crate::spec::Spec;
@@ -87,19 +89,34 @@ pub(super) fn internal_error(run: &Run) -> String {
     harmless(&format!("the release ended with an internal error{why}"))
 }
 
-/// The plan of a release.
+/// The plan of a release, and how it is run: as it was `saved`, if it was.
 #[must_use]
-pub fn plan(plan: &Plan, session: &Session, spec: &Spec, selection: &Selection) -> String {
+pub fn plan(
+    Preview { plan, spec, .. }: &Preview,
+    session: &Session,
+    selection: &Selection,
+    saved: Option<&ReadPlan>,
+) -> String {
     let mut text = plan.render(spec, &session.file.display().to_string());
-    if plan.refusals.is_empty() {
-        text += &if plan.count(PlannedAction::Update) == 0 {
-            format!("Nothing to do: {}.\n", plan.idle())
-        } else {
+    if !plan.refusals.is_empty() {
+        return text;
+    }
+    let is_idle = plan.count(PlannedAction::Update) == 0;
+    if is_idle {
+        text += &format!("Nothing to do: {}.\n", plan.idle());
+    }
+    text += &match saved {
+        Some(saved) => {
+            let deploy = session.command_by_plan(&saved.path);
+            format!("Nothing was changed. To run exactly this plan: {}\n", harmless(&deploy))
+        }
+        None if is_idle => return text,
+        None => {
             let deploy = session.command_for("deploy", selection);
             let what = if spec.is_restart { "restart" } else { "release" };
             format!("Nothing was changed. To {what}: {deploy}\n")
-        };
-    }
+        }
+    };
     text
 }
 

@@ -124,6 +124,7 @@ fn tell(status: &Status, spec: &Spec, lines: &mut Lines) {
             "id": started.inputs.release(),
             "command": started.command,
             "actor": started.actor,
+            "plan": started.plan,
             "from": started.from,
             "to": started.to,
             "result": finished.map(|finished| finished.result),

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::arguments::PlaybookArguments;
+use super::arguments::VariableArguments;
 use super::environment;
 use crate::diagnostic::Problem;
 use crate::file;
 use crate::ops::{Cause, Refusal};
 use crate::pattern::Pattern;
 use crate::playbook::{Loaded, Playbook};
+use crate::report::print_stderr;
 use crate::secret::literal;
 use crate::text::did_you_mean;
 
@@ -24,18 +25,13 @@ const LARGEST_FILE: u64 = 1024 * 1024;
 /// Reads the given values. Their priority, from low to high: the environment, files, the command line. The playbook's
 /// defaults have the lowest priority.
 pub(super) fn given(
-    arguments: &PlaybookArguments,
+    arguments: &VariableArguments,
     playbook: &Playbook,
 ) -> Result<BTreeMap<String, String>, Refusal> {
     let mut variables = BTreeMap::new();
     // The environment may contain variables of other playbooks.
     for name in playbook.variables.keys() {
-        let variable = format!("{VARIABLE_PREFIX}{name}");
-        let value = environment::variable(&variable);
-        let value = value.map_err(|problem| Refusal::new(Cause::Invalid, problem))?;
-        // A line break at the end comes from the file that set the variable.
-        let value = value.map(|value| value.trim_end_matches(['\r', '\n']).to_owned());
-        variables.extend(value.map(|value| (name.clone(), value)));
+        variables.extend(in_environment(name)?.map(|value| (name.clone(), value)));
     }
     for file in &arguments.variable_files {
         variables.extend(of_file(file)?);
@@ -47,6 +43,30 @@ pub(super) fn given(
         variables.insert(name, value);
     }
     Ok(variables)
+}
+
+/// Returns the variables of a plan, and warns of values in the environment that the plan does not use.
+pub(super) fn planned(
+    plan: &BTreeMap<String, String>,
+    playbook: &Playbook,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    for name in playbook.variables.keys() {
+        let other = in_environment(name)?;
+        if other.is_some() && other.as_ref() != plan.get(name) {
+            print_stderr(&format!(
+                "warning: {VARIABLE_PREFIX}{name} is not used: the plan has its own variables\n"
+            ));
+        }
+    }
+    Ok(plan.clone())
+}
+
+/// The value of a variable in the environment.
+fn in_environment(name: &str) -> Result<Option<String>, Refusal> {
+    let value = environment::variable(&format!("{VARIABLE_PREFIX}{name}"));
+    let value = value.map_err(|problem| Refusal::new(Cause::Invalid, problem))?;
+    // A line break at the end comes from the file that set the variable.
+    Ok(value.map(|value| value.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn of_file(file: &Path) -> Result<BTreeMap<String, String>, Refusal> {

@@ -7,7 +7,7 @@ use super::caller::{Wait, confirm, unless_stopped};
 use super::locking::locked;
 use super::plan::{Planned, planned};
 use super::release::{Ending, Job};
-use super::{Caller, Cause, Connections, Question, Refusal, Session, held, restart};
+use super::{Bound, Caller, Cause, Connections, Question, Refusal, Session, held, restart};
 use crate::consul;
 use crate::engine::Operation;
 use crate::foreign::Recorded;
@@ -33,6 +33,14 @@ pub struct Request {
     pub yes: bool,
     /// How long to wait for the lock.
     pub lock_wait: Duration,
+    /// The plan file that is run exactly. It has been confirmed, and has its own selection.
+    pub bound: Option<Bound>,
+}
+
+impl Request {
+    fn selection(&self) -> &Selection {
+        self.bound.as_ref().map_or(&self.selection, |bound| &bound.file.plan.selection)
+    }
 }
 
 /// Runs a release. `spec` is the session's spec. Its artifact has been read.
@@ -47,6 +55,9 @@ pub async fn deploy<W: World, C: Caller>(
     spec: &Arc<Spec>,
     request: &Request,
 ) -> Result<Ending, Refusal> {
+    if let Some(bound) = &request.bound {
+        bound.check_inputs(session, connections.world.now())?;
+    }
     let held = (command(session), request.lock_wait);
     let work = async |lock: &Arc<Lock<W>>, caller: &mut C| {
         release(session, connections, caller, spec, request, lock).await
@@ -67,9 +78,16 @@ async fn release<W: World, C: Caller>(
     request: &Request,
     lock: &Arc<Lock<W>>,
 ) -> Result<Ending, Refusal> {
-    let selection = &request.selection;
-    let Planned { plan, fleet, way, spec, kept } =
-        planned(session, connections, caller, spec, selection).await?;
+    let selection = request.selection();
+    let planned = planned(session, connections, caller, spec, selection).await?;
+    if let Some(bound) = &request.bound {
+        let (now, is_refused) = (connections.world.now(), !planned.plan.refusals.is_empty());
+        bound.check(&planned.seen(), is_refused, now)?;
+        if !is_refused {
+            caller.notice(&format!("{}: no change since then", bound.described(now)));
+        }
+    }
+    let Planned { plan, fleet, way, spec, kept } = planned;
     let spec = &with_way_back(session, &spec, &way)?;
     // Without its rights, a token may see nothing of what the plan needs.
     let may_release = plan.count(PlannedAction::Update) > 0 && fleet.registry_problem.is_none();
@@ -92,7 +110,7 @@ async fn release<W: World, C: Caller>(
     if plan.count(PlannedAction::Update) == 0 {
         return Ok(Ending::Nothing(plan.idle()));
     }
-    if request.yes {
+    if request.yes || request.bound.is_some() {
         // Without a question, the plan is not shown.
         for warning in &plan.warnings {
             caller.notice(&format!("warning: {}", harmless(warning)));
@@ -120,6 +138,10 @@ async fn release<W: World, C: Caller>(
         inputs: Recorded::new(inputs),
         toward: Recorded::new(kept),
         ..session.started(caller.identity(), command(session), fleet.pool(spec))
+    };
+    let started = match &request.bound {
+        Some(bound) => bound.recorded(started),
+        None => started,
     };
     Job { session, connections, lock, spec, yes: request.yes, file_was_changed: false }
         .begin(caller, Operation::Deploy, started)

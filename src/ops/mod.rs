@@ -10,8 +10,10 @@
 //! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
 //!   [`held`]: nodes that operators hold;
 //!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
+//! * [`plan_file`]: plans on the disk; [`binding`]: whether anything was changed since a plan was made;
 //! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file per command.
 
+pub mod binding;
 pub mod caller;
 pub mod connections;
 mod current;
@@ -24,6 +26,7 @@ pub mod locking;
 mod look;
 pub mod node;
 pub mod plan;
+pub mod plan_file;
 pub mod refusal;
 pub mod release;
 mod restart;
@@ -33,6 +36,7 @@ pub mod secrets;
 pub mod session;
 pub mod status;
 
+pub use binding::Bound;
 pub use caller::{Caller, Identity, Question};
 pub use connections::Connections;
 pub use refusal::{Cause, Refusal};

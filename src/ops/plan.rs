@@ -6,7 +6,7 @@ use super::caller::{Wait, unless_stopped};
 use super::history::JOURNALS;
 use super::look::look;
 use super::{Caller, Cause, Connections, Refusal, Session, history, restart};
-use crate::plan::{Plan, RollbackPlan, Selection};
+use crate::plan::{Plan, RollbackPlan, Seen, Selection};
 use crate::release::RestorePoint;
 use crate::spec::Spec;
 use crate::survey::{Fleet, PATIENCE, meet, unfit};
@@ -25,7 +25,22 @@ pub(super) struct Planned {
     pub(super) kept: Vec<RestorePoint>,
 }
 
+/// A plan, the spec of its release, and what was seen.
+pub struct Preview {
+    /// The plan.
+    pub plan: Plan,
+    /// The spec of the release.
+    pub spec: Arc<Spec>,
+    /// What a plan file is bound to.
+    pub seen: Seen,
+}
+
 impl Planned {
+    /// What was seen.
+    pub(super) fn seen(&self) -> Seen {
+        Seen::of(&self.spec, &self.fleet, &self.plan)
+    }
+
     /// Plans a restart: each node keeps what it runs.
     async fn restart<W: World, C: Caller>(
         session: &Session,
@@ -42,7 +57,7 @@ impl Planned {
     }
 }
 
-/// Plans a release from the state of all systems. Returns the plan, and the spec of the release.
+/// Plans a release from the state of all systems.
 ///
 /// # Errors
 ///
@@ -53,9 +68,10 @@ pub async fn plan<W: World, C: Caller>(
     caller: &C,
     spec: &Arc<Spec>,
     selection: &Selection,
-) -> Result<(Plan, Arc<Spec>), Refusal> {
+) -> Result<Preview, Refusal> {
     let planned = planned(session, connections, caller, spec, selection).await?;
-    Ok((planned.plan, planned.spec))
+    let seen = planned.seen();
+    Ok(Preview { plan: planned.plan, spec: planned.spec, seen })
 }
 
 pub(super) async fn planned<W: World, C: Caller>(

@@ -18,6 +18,8 @@ pub enum Cause {
     Refused,
     /// Another release holds the lock.
     Locked,
+    /// Something was changed since the plan was made.
+    Stale,
     /// The caller asked to stop, or did not confirm.
     Stopped,
 }
@@ -31,6 +33,7 @@ impl Cause {
             Self::Invalid => 2,
             Self::Refused => Outcome::Refused.exit_code(),
             Self::Locked => Outcome::LockLost.exit_code(),
+            Self::Stale => 5,
             Self::Stopped => Outcome::Stopped.exit_code(),
         }
     }
@@ -40,7 +43,9 @@ impl Cause {
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Stopped => Outcome::Stopped,
-            Self::Internal | Self::Invalid | Self::Refused | Self::Locked => Outcome::Refused,
+            Self::Internal | Self::Invalid | Self::Refused | Self::Locked | Self::Stale => {
+                Outcome::Refused
+            }
         }
     }
 }

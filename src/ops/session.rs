@@ -1,7 +1,7 @@
 //! The input of a command: a playbook with all its values, and the place of its journals.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use crate::plan::Selection;
 use crate::playbook::{Loaded, Misplaced, Playbook, differences, misplaced};
 use crate::release::{CommandKind, Inputs, PlannedNodes, Pool, RestorePoint, Started};
 use crate::spec::{Spec, before_restart, by_hand, restart_of_release, spec_of_release};
-use crate::suggestions::Repeated;
+use crate::suggestions::{Repeated, run_plan};
 use crate::text::harmless;
 
 pub use crate::spec::OPEN;
@@ -79,6 +79,7 @@ impl Session {
             before: Recorded::default(),
             toward: Recorded::default(),
             pool,
+            plan: None,
         }
     }
 
@@ -93,6 +94,12 @@ impl Session {
     pub fn command_for(&self, command: &str, selection: &Selection) -> String {
         let words = selection.arguments();
         self.parts(false).command(command, words.iter().map(String::as_str))
+    }
+
+    /// Returns the command line that runs a plan file.
+    #[must_use]
+    pub fn command_by_plan(&self, plan: &Path) -> String {
+        run_plan(&plan.display().to_string(), &self.options(false))
     }
 
     /// Returns the options that suggested commands must repeat. `yes`: the operator has confirmed in advance.

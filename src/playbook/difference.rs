@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::Playbook;
-use crate::secret::{STARS, literal};
+use crate::secret::literal;
 use crate::text;
 
 /// How much of a value is shown, in characters.
@@ -22,11 +22,21 @@ pub struct Difference {
     pub file: Option<String>,
     /// A release keeps the value with which it began.
     pub is_fixed: bool,
+    /// A later command takes the value from the file.
+    is_from_the_file: bool,
 }
 
 /// Returns the keys that differ, without those that every command takes from the file.
 #[must_use]
 pub fn differences(journal: &Playbook, file: &Playbook) -> Vec<Difference> {
+    let mut found = all_differences(journal, file);
+    found.retain(|difference| !difference.is_from_the_file);
+    found
+}
+
+/// The same with the parts that always come from the file.
+#[must_use]
+pub fn all_differences(journal: &Playbook, file: &Playbook) -> Vec<Difference> {
     let mut found = Vec::new();
     compare(&mut Vec::new(), Some(&tree(journal)), Some(&tree(file)), &mut found);
     found
@@ -53,7 +63,7 @@ fn compare(
     found: &mut Vec<Difference>,
 ) {
     match (journal, file) {
-        (journal, file) if journal == file || is_from_the_file(path) => {}
+        (journal, file) if journal == file => {}
         (Some(Value::Object(one)), Some(Value::Object(other))) => {
             let names: BTreeSet<_> = one.keys().chain(other.keys()).collect();
             for name in names {
@@ -74,6 +84,7 @@ fn compare(
             journal: journal.map(|value| shown(path, value)),
             file: file.map(|value| shown(path, value)),
             is_fixed: is_fixed(path),
+            is_from_the_file: is_from_the_file(path),
         }),
     }
 }
@@ -119,23 +130,10 @@ fn told(path: &[String]) -> String {
 /// A value for people: one line, without secrets.
 fn shown(path: &[String], value: &Value) -> String {
     let mut value = value.clone();
-    hide(path.iter().any(|key| literal::is_secret_key(key)), &mut value);
+    literal::hide_values(path.iter().any(|key| literal::is_secret_key(key)), &mut value);
     match value {
         Value::String(said) => format!("\"{}\"", text::line(&said, SHOWN)),
         other => text::line(&other.to_string(), SHOWN),
-    }
-}
-
-/// Hides what may be a secret: everything below a key that is called so, and logins in URLs.
-fn hide(is_secret: bool, value: &mut Value) {
-    match value {
-        Value::String(said) if is_secret && !said.starts_with("${{") => STARS.clone_into(said),
-        Value::String(said) => *said = literal::mask(said),
-        Value::Array(items) => items.iter_mut().for_each(|item| hide(is_secret, item)),
-        Value::Object(map) => map
-            .iter_mut()
-            .for_each(|(key, value)| hide(is_secret || literal::is_secret_key(key), value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

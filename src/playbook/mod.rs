@@ -6,6 +6,7 @@
 
 mod difference;
 mod drain;
+mod files;
 mod findings;
 mod health;
 mod hidden;
@@ -35,7 +36,7 @@ pub use crate::diagnostic::{Invalid, Problem, Source};
 pub use crate::gateway::Gateway;
 pub use crate::period::DurationSetting;
 pub use crate::template::{Names, Template, TemplateError};
-pub use difference::{Difference, differences};
+pub use difference::{Difference, all_differences, differences};
 pub use drain::{Drain, InFlight, Metric, OnTimeout, Sockets};
 pub use health::{ConsulCheck, Health, Identity};
 pub use http_check::{BasicAuth, HttpCheckSettings, HttpCheckSpec, HttpMethod, Statuses};

@@ -255,6 +255,29 @@ pub struct Started {
     /// The serving nodes before the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<Pool>,
+    /// The plan file that the release runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlannedBy>,
+}
+
+/// The plan file that a release runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedBy {
+    /// The SHA-256 of its bytes.
+    pub sha256: String,
+    /// When it was made.
+    pub made_at: jiff::Timestamp,
+    /// Who made it.
+    pub made_by: String,
+}
+
+impl PlannedBy {
+    /// Names the plan: `plan 7f3a19c2 of ana@host`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let id: String = self.sha256.chars().take(8).collect();
+        format!("plan {id} of {}", self.made_by)
+    }
 }
 
 impl Started {

@@ -21,8 +21,8 @@ mod step;
 
 pub use command::CommandKind;
 pub use event::{
-    Drained, EntryBefore, Event, EventKind, Failure, Pool, ResumePoint, Resumed, STILL_RUNNING,
-    Started,
+    Drained, EntryBefore, Event, EventKind, Failure, PlannedBy, Pool, ResumePoint, Resumed,
+    STILL_RUNNING, Started,
 };
 pub use hold::{HeldNode, Hold};
 pub use inputs::{Digest, Inputs};

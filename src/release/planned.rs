@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::hold::Hold;
@@ -39,7 +40,7 @@ pub struct Planned {
 }
 
 /// The planned action for a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlannedAction {
     /// It is updated.
@@ -50,6 +51,19 @@ pub enum PlannedAction {
     LeftOut,
     /// No action: the node cannot be reached or used; it counts as failed.
     Blocked,
+}
+
+impl PlannedAction {
+    /// The action in words.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Skip => "skip",
+            Self::LeftOut => "left out",
+            Self::Blocked => "blocked",
+        }
+    }
 }
 
 /// The plan for each node, in the order of the release, with an index of the names.

@@ -10,7 +10,7 @@ use super::event::EventKind;
 use crate::secret::{self, Redactor};
 
 /// Keys whose text a release relies on.
-const KEPT: [&str; 6] = ["node", "nodes", "will", "result", "done", "since"];
+const KEPT: [&str; 7] = ["node", "nodes", "will", "result", "done", "since", "made_at"];
 
 /// Keys of the start event whose whole value a later command relies on.
 const KEPT_AT_THE_START: [&str; 8] =
@@ -81,6 +81,7 @@ mod tests {
                 "service": "app", "command": "deploy", "from": text, "to": text, "actor": text, "file": text,
                 "playbook": { "service": "checkout" }, "nodes": [node("n")],
                 "inputs": { "release": "r", "folder": "", "variables": {}, "artifact": null },
+                "plan": { "sha256": text, "made_at": "2026-06-12T14:00:00Z", "made_by": text },
             }}),
             json!({ "type": "release.resumed", "data": {
                 "actor": text, "nodes": [], "playbook": { "service": "checkout" },

@@ -223,8 +223,10 @@ fn announced(release: &str, started: &Started) -> String {
         CommandKind::Deploy | CommandKind::Restart => started.versions(),
         _ => String::new(),
     };
+    let plan =
+        started.plan.as_ref().map_or(String::new(), |plan| format!(", runs {}", plan.told()));
     format!(
-        "{} {}{versions}, {}, release {} by {}",
+        "{} {}{versions}, {}, release {} by {}{plan}",
         started.command,
         started.service,
         count(started.nodes.updates(), "node"),

@@ -7,6 +7,10 @@
 use std::net::Ipv6Addr;
 use std::ops::Range;
 
+use serde_json::Value;
+
+use super::STARS;
+
 /// The names of keys of secrets.
 const KEYS: [&str; 7] =
     ["token", "password", "passwd", "secret", "authorization", "cookie", "api-key"];
@@ -23,6 +27,20 @@ const MOST_LOGINS: usize = 32;
 pub fn is_secret_key(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     KEYS.iter().any(|key| name.ends_with(key))
+}
+
+/// Hides what may be a secret in a JSON value: everything below a key that is called so, and logins in URLs. `is_secret`:
+/// the value itself is below such a key.
+pub fn hide_values(is_secret: bool, value: &mut Value) {
+    match value {
+        Value::String(said) if is_secret && !said.starts_with("${{") => STARS.clone_into(said),
+        Value::String(said) => *said = mask(said),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide_values(is_secret, item)),
+        Value::Object(map) => map
+            .iter_mut()
+            .for_each(|(key, value)| hide_values(is_secret || is_secret_key(key), value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Returns the text with every literal secret as stars, byte by byte.

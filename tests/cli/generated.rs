@@ -38,6 +38,11 @@ fn schema_matches_the_types() {
     let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["properties"]["nodes"]["anyOf"][0]["minItems"], 1);
+    let (stdout, _) = Case::new(&[]).exits(0, &["schema", "plan"]);
+    assert_current(&root().join("docs/plan.schema.json"), &stdout);
+    let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(schema["properties"]["type"]["$ref"], "#/$defs/Kind");
+    assert_eq!(schema["properties"]["v"]["const"], 1);
 }
 
 #[test]
@@ -62,7 +67,7 @@ fn readme_documents_every_command_and_exit_code() {
     {
         assert!(readme.contains(&format!("`{name}")), "README.md does not document `{name}`");
     }
-    for code in ["0", "1", "2", "3", "4", "6", "10", "20", "21", "22", "130, 143"] {
+    for code in ["0", "1", "2", "3", "4", "5", "6", "10", "20", "21", "22", "130, 143"] {
         assert!(
             readme.contains(&format!("| {code} |")),
             "README.md does not document exit code {code}"

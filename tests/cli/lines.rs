@@ -110,9 +110,13 @@ fn documentation_covers_every_event_type() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
     let page = read("docs/jsonl.md");
     let mut known = 0;
-    for file in
-        ["src/release/event.rs", "src/diagnostic.rs", "src/plan/lines.rs", "src/cli/status.rs"]
-    {
+    for file in [
+        "src/release/event.rs",
+        "src/diagnostic.rs",
+        "src/plan/lines.rs",
+        "src/cli/plan.rs",
+        "src/cli/status.rs",
+    ] {
         for line in read(file).lines().map(str::trim) {
             let after = |start: &str| line.strip_prefix(start)?.split('"').next();
             let told = after("#[serde(rename = \"").or_else(|| after("lines.tell(\""));

@@ -16,6 +16,7 @@ mod lines;
 mod memory;
 mod messages;
 mod modules;
+mod plans;
 mod secrets;
 mod signals;
 #[path = "../sim/suggested.rs"]

@@ -15,7 +15,7 @@ const DEFECTS: [&str; 8] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "matches", "panic", "todo", "unreachable"];
 
 /// Commands whose help is on the page.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &[],
     &["check"],
     &["doctor"],
@@ -30,6 +30,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["lock"],
     &["lock", "show"],
     &["lock", "break"],
+    &["schema"],
     &["completions"],
 ];
 

@@ -214,11 +214,17 @@ impl Bench {
     /// Asserts that `run` is refused with exit 3, states the reason, and changes nothing.
     #[track_caller]
     pub(crate) fn assert_refused(&self, why: &str, run: impl FnOnce() -> Ran) -> Ran {
+        self.assert_unchanged(3, why, run)
+    }
+
+    /// The same with another exit code.
+    #[track_caller]
+    pub(crate) fn assert_unchanged(&self, code: i32, why: &str, run: impl FnOnce() -> Ran) -> Ran {
         let keys = self.keys();
         let journals_before = journals(&self.playbook).len();
         let seen = || (0..self.lab.nodes.len()).map(|index| self.releases(index)).collect();
         let (versions, releases): (_, Vec<Vec<String>>) = (self.versions(), seen());
-        let ran = run().exits(3).says(why);
+        let ran = run().exits(code).says(why);
         assert!(ran.stderr().contains("nothing was changed"), "{}", ran.stderr());
         assert_eq!(self.keys(), keys);
         assert_eq!(journals(&self.playbook).len(), journals_before);

@@ -21,6 +21,7 @@ mod kinds;
 mod lock;
 mod maintenance;
 mod overhead;
+mod plans;
 mod refusals;
 mod releases;
 mod rendered;

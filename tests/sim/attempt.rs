@@ -36,6 +36,8 @@ pub(crate) const PAUSED: u64 = 60_000;
 pub(crate) enum End {
     /// Before anything was changed.
     Refused(Vec<String>),
+    /// Something was changed since its plan was made.
+    Stale(String),
     /// Somebody else has the lock.
     Locked,
     /// It was typed wrongly.
@@ -69,6 +71,7 @@ impl fmt::Display for End {
                 let why: String = why.chars().filter(|letter| !letter.is_ascii_digit()).collect();
                 write!(formatter, "Refused: {why:.60}")
             }
+            Self::Stale(_) => write!(formatter, "Stale"),
             end => write!(formatter, "{end:?}"),
         }
     }

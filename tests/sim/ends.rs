@@ -315,6 +315,7 @@ pub(crate) fn judge(
         end,
         End::Refused(_) | End::Locked | End::Nothing | End::Finished(_, 0) | End::Killed
     );
+    // A plan was made before and nothing was changed: it runs.
     if schedule.nothing_goes_wrong() && !fine {
         state.violate(Rule::NotDone, format!("{end:?}"));
     }

@@ -156,7 +156,8 @@ impl Story<'_> {
         if let Some(wrong) = wrong {
             self.violate_suggestion(suggested, &wrong);
         }
-        let updates = matches!(act.task, Task::Deploy | Task::Resume) && attempt.end.is_done();
+        let updates = matches!(act.task, Task::Deploy | Task::DeployPlan | Task::Resume)
+            && attempt.end.is_done();
         let goes_back = |ended: RunResult| ended.release.nodes.values().any(NodeState::goes_back);
         Some(!updates || attempt.ended.is_none_or(goes_back))
     }

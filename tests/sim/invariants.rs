@@ -76,6 +76,8 @@ pub(crate) enum Rule {
     NeverEnds,
     /// Without faults, the release is done.
     NotDone,
+    /// A plan file does not run after a change of a node, a key or a gateway's list.
+    StalePlanRan,
 }
 
 /// Where and how a rule was broken.

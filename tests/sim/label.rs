@@ -30,17 +30,23 @@ pub(crate) fn untrue(
 
 fn has_ended_well(label: &str, task: Task, end: &End) -> bool {
     match task {
-        Task::Plan | Task::Status | Task::Doctor | Task::ShowLock | Task::BreakLock => {
-            *end == End::Shown
-        }
+        Task::Plan
+        | Task::PlanOut
+        | Task::Status
+        | Task::Doctor
+        | Task::ShowLock
+        | Task::BreakLock => *end == End::Shown,
         Task::Resume if label.contains("rollback") => {
             matches!(end, End::Finished(Outcome::Done | Outcome::Failed | Outcome::RolledBack, _))
         }
         // Nodes can be there already, e.g. after a release of the version that they ran before.
-        Task::Rollback | Task::Deploy if *end == End::Nothing => true,
-        Task::Deploy | Task::NodeOut(_) | Task::NodeIn(_) | Task::Rollback | Task::Resume => {
-            matches!(end, End::Finished(Outcome::Done, 0))
-        }
+        Task::Rollback | Task::Deploy | Task::DeployPlan if *end == End::Nothing => true,
+        Task::Deploy
+        | Task::DeployPlan
+        | Task::NodeOut(_)
+        | Task::NodeIn(_)
+        | Task::Rollback
+        | Task::Resume => matches!(end, End::Finished(Outcome::Done, 0)),
     }
 }
 

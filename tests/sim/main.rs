@@ -10,6 +10,7 @@
 
 mod attempt;
 mod broken;
+mod by_plan;
 mod clients;
 mod consul;
 mod current;

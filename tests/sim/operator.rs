@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use rollgate::cli::page;
 use rollgate::engine::{RunResult, Sink, StopReason};
+use rollgate::ops::binding::bind;
 use rollgate::ops::doctor::doctor;
 use rollgate::ops::lock::{break_lock, show};
 use rollgate::ops::node::Direction;
 use rollgate::ops::plan::plan;
 use rollgate::ops::status::status;
 use rollgate::ops::{
-    Caller, Cause, Connections, Ending, Identity, Question, Refusal, Session, deploy, node, resume,
-    rollback,
+    Bound, Caller, Cause, Connections, Ending, Identity, Question, Refusal, Session, deploy, node,
+    plan_file, resume, rollback,
 };
 use rollgate::plan::Selection;
 use rollgate::release::Release;
@@ -43,6 +44,10 @@ pub(crate) enum Task {
     NodeOut(usize),
     NodeIn(usize),
     Plan,
+    /// Writes a plan file.
+    PlanOut,
+    /// Runs the plan file that was written last on this machine.
+    DeployPlan,
     Status,
     Doctor,
     ShowLock,
@@ -170,6 +175,7 @@ impl Operator {
                 ear.print(&page::refusal(&refusal, false));
                 match refusal.cause {
                     Cause::Locked => Err(End::Locked),
+                    Cause::Stale => Err(End::Stale(refusal.reason)),
                     Cause::Refused | Cause::Stopped => Err(End::Refused(vec![refusal.reason])),
                     Cause::Invalid => Err(End::Invalid(refusal.reason)),
                     Cause::Internal => panic!("{}", refusal.reason),
@@ -180,14 +186,22 @@ impl Operator {
 
     async fn run(mut self, typed: Typed, ear: &mut Ear) -> Result<Shown, Refusal> {
         let Typed { task, id, nodes, selection, version, use_current, reason } = typed;
+        let bound = (task == Task::DeployPlan).then(|| self.planned()).transpose()?;
         self.selection = selection.unwrap_or(self.selection);
+        if let Some(bound) = &bound {
+            self.selection.clone_from(&bound.file.plan.selection);
+        }
         self.is_named = version.is_some();
-        self.session.restart = self.selection.restart && matches!(task, Task::Deploy | Task::Plan);
+        let selects = [Task::Deploy, Task::Plan, Task::PlanOut, Task::DeployPlan];
+        self.session.restart = self.selection.restart && selects.contains(&task);
         if self.session.restart {
             (self.session.inputs.variables, self.session.inputs.artifact) = (BTreeMap::new(), None);
         }
         if let Some(version) = version {
             self.session.inputs.variables = [("version".to_owned(), version)].into();
+        }
+        if let Some(bound) = &bound {
+            self.session.inputs.variables.clone_from(&bound.file.plan.variables);
         }
         let Self { session, connections, selection, identity, wait: lock_wait, .. } = &self;
         let (identity, stop) = (identity.clone(), self.stop.clone());
@@ -198,9 +212,9 @@ impl Operator {
         // Confirmed as a person does it, not beforehand.
         let (yes, lock_wait) = (false, *lock_wait);
         let ending = match task {
-            Task::Deploy => {
+            Task::Deploy | Task::DeployPlan => {
                 let (spec, selection) = (self.spec()?, selection.clone());
-                let request = deploy::Request { selection, yes, lock_wait };
+                let request = deploy::Request { selection, yes, lock_wait, bound };
                 deploy::deploy(session, connections, &mut person, &spec, &request).await?
             }
             Task::Resume => {
@@ -224,11 +238,26 @@ impl Operator {
                 let spec = session.spec()?;
                 node::switch(session, connections, &mut person, &spec, &request).await?
             }
-            Task::Plan | Task::Status | Task::Doctor | Task::ShowLock | Task::BreakLock => {
+            Task::Plan
+            | Task::PlanOut
+            | Task::Status
+            | Task::Doctor
+            | Task::ShowLock
+            | Task::BreakLock => {
                 return self.look(task, &person).await;
             }
         };
         Ok(Shown::Ended(ending))
+    }
+
+    /// The only plan file of this machine.
+    fn plan_path(&self) -> PathBuf {
+        self.session.state.with_extension("plan.json")
+    }
+
+    fn planned(&self) -> Result<Bound, Refusal> {
+        let file = plan_file::read(&self.plan_path())?;
+        Ok(Bound::new(file, Some(&self.session.file), None))
     }
 
     /// The spec before the systems are inspected. The artifact has been read.
@@ -241,10 +270,19 @@ impl Operator {
     async fn look(&self, task: Task, person: &Person<'_>) -> Result<Shown, Refusal> {
         let Self { session, connections, selection, .. } = self;
         let text = match task {
-            Task::Plan => {
+            Task::Plan | Task::PlanOut => {
                 let spec = self.spec()?;
-                let (plan, spec) = plan(session, connections, person, &spec, selection).await?;
-                page::plan(&plan, session, &spec, selection)
+                let preview = plan(session, connections, person, &spec, selection).await?;
+                let is_saved = task == Task::PlanOut && preview.plan.refusals.is_empty();
+                let save = || {
+                    let (now, by) = (connections.world.now(), person.identity());
+                    let plan = bind(session, by, now, selection, &preview)?;
+                    let path = self.plan_path();
+                    let _ = std::fs::create_dir_all(path.parent().expect("a folder"));
+                    plan_file::write(&path, plan)
+                };
+                let saved = is_saved.then(save).transpose()?;
+                page::plan(&preview, session, selection, saved.as_ref())
             }
             Task::ShowLock => page::lock(&show(session, connections, person).await?),
             Task::BreakLock => {

@@ -72,6 +72,18 @@ fn plans() -> Vec<String> {
         )
         .then(Task::Plan)
         .end(),
+        Scene::new("A plan file: something is changed before it runs.", plain(|_| {}))
+            .then(Task::PlanOut)
+            .change("another client edits the key of node-2, and the process of node-3 ends", |state| {
+                state.strike(&Fault::ForeignEdit(1));
+                state.strike(&Fault::Crash(2));
+                state.spawn(2, false);
+            })
+            .then(Task::Status)
+            .then(Task::DeployPlan)
+            .then(Task::PlanOut)
+            .then(Task::DeployPlan)
+            .end(),
         Scene::new("Every node runs the version already.", plain(|schedule| {
             schedule.shape.done = vec![0, 1, 2];
         }))

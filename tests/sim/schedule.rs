@@ -5,6 +5,7 @@ use std::path::Path;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use crate::by_plan::ByPlan;
 use crate::faults::{Fate, Fault, When};
 use crate::follow::Follows;
 use crate::gateway::{Gateway, Kind, Lie};
@@ -85,6 +86,8 @@ pub(crate) struct Schedule {
     pub(crate) kill: Option<Kill>,
     pub(crate) after: Option<After>,
     pub(crate) meanwhile: Option<Meanwhile>,
+    /// The first release runs a plan file.
+    pub(crate) by_plan: Option<ByPlan>,
     /// Nodes on which the new version is bad, and how it starts there.
     pub(crate) bad: Vec<(usize, Start)>,
 }
@@ -99,6 +102,7 @@ impl Schedule {
             kill: None,
             after: None,
             meanwhile: None,
+            by_plan: None,
             bad: Vec::new(),
         }
     }
@@ -186,7 +190,8 @@ impl Schedule {
                 faults.push((When::At(rng.u64(0..span)), refuses));
             }
         }
-        Self { seed, shape, faults, kill, after: Some(after), meanwhile, bad }
+        let by_plan = (rng.u8(0..6) == 0).then(|| ByPlan::random(&mut rng, shape.nodes));
+        Self { seed, shape, faults, kill, after: Some(after), meanwhile, by_plan, bad }
     }
 
     /// Whether no fault strikes Consul or a request to it.

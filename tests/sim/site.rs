@@ -159,6 +159,7 @@ pub(crate) fn past(schedule: &Schedule) -> (String, String) {
         }),
         nodes: Vec::new().into(),
         pool: None,
+        plan: None,
         before: Recorded::default(),
         toward: Recorded::default(),
     };

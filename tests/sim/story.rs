@@ -9,6 +9,7 @@ use rollgate::journal;
 use rollgate::release::Outcome;
 
 use crate::attempt::{Act, Attempt, End, PAUSED, Place, finished};
+use crate::by_plan::Visible;
 use crate::ends::judge;
 use crate::invariants::{Rule, Violation};
 use crate::operator::Task;
@@ -85,7 +86,8 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
     fastrand::seed(schedule.seed);
     let root = schedule.state_folder(scratch);
     let shared = Arc::new(Mutex::new(State::new(schedule, history)));
-    let mut story = Story { schedule, root: &root, shared, clock: 0, history, ends: Vec::new() };
+    let (ends, planned) = (Vec::new(), None);
+    let mut story = Story { schedule, root: &root, shared, clock: 0, history, ends, planned };
     story.look(|state| state.watch.lock = Some(|key| key == crate::fence::LOCK));
     let first = story.first();
     let goes_on = journal::latest(&story.folder(0)).is_some() && first.end != End::Hangs;
@@ -121,10 +123,12 @@ pub(crate) struct Story<'a> {
     pub(crate) clock: u64,
     history: bool,
     pub(crate) ends: Vec<(Task, End)>,
+    /// What there was when the last plan file was written.
+    pub(crate) planned: Option<Visible>,
 }
 
 impl Story<'_> {
-    fn folder(&self, machine: usize) -> PathBuf {
+    pub(crate) fn folder(&self, machine: usize) -> PathBuf {
         self.root.join(format!("machine-{machine}"))
     }
 
@@ -141,11 +145,13 @@ impl Story<'_> {
     /// Runs the release itself.
     fn first(&mut self) -> Attempt {
         let after = self.schedule.after.map_or(SETTLES, |after| after.delay);
+        let by_plan = self.schedule.by_plan;
+        let task = by_plan.map_or(Task::Deploy, |by_plan| self.make_plan(by_plan));
         let act = Act {
             kill: self.schedule.kill,
             wait: Duration::ZERO,
             meanwhile: self.schedule.meanwhile,
-            ..Act::new(Task::Deploy, 0)
+            ..Act::new(task, 0)
         };
         let settles = if act.kill.is_some() { after.min(SETTLES) } else { SETTLES };
         self.attempt(act, settles, true)
@@ -154,9 +160,13 @@ impl Story<'_> {
     /// Runs a command of an operator, lets pending effects arrive, and checks the rules.
     pub(crate) fn attempt(&mut self, act: Act, settles: u64, tells: bool) -> Attempt {
         self.look(State::listen);
+        let is_stale = act.task == Task::DeployPlan && self.is_plan_stale();
         let place = Place { schedule: self.schedule, root: self.root, shared: &self.shared };
         let mut attempt = place.attempt(act, self.clock, self.history);
         let task = act.task;
+        if is_stale {
+            self.check_stale(&attempt);
+        }
         // A parallel operator may have gone further than this clock.
         self.clock = self.look(|state| {
             state.note(|| format!("--- the {task:?} has ended: {:?} ---", attempt.end));

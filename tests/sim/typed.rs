@@ -55,7 +55,9 @@ impl Typed {
         let version = variables.iter().find_map(|given| given.strip_prefix("version="));
         let (only, version) = (list("only"), version.map(str::to_owned));
         let task = match name.as_str() {
+            "deploy" if given(arguments, "plan") => Task::DeployPlan,
             "deploy" => Task::Deploy,
+            "plan" if given(arguments, "out") => Task::PlanOut,
             "plan" => Task::Plan,
             "resume" => Task::Resume,
             "rollback" => Task::Rollback,
@@ -68,7 +70,7 @@ impl Typed {
             "lock break" => Task::BreakLock,
             other => panic!("`{other}` is not known here: {line}"),
         };
-        let selects = matches!(task, Task::Deploy | Task::Plan);
+        let selects = matches!(task, Task::Deploy | Task::Plan | Task::PlanOut);
         let selection = selects.then(|| Selection {
             only: only.clone(),
             skip: list("skip"),
@@ -83,6 +85,10 @@ impl Typed {
         let reason = arguments.try_get_one::<String>("reason").ok().flatten().cloned();
         Self { task, id, nodes, selection, version, use_current, reason }
     }
+}
+
+fn given(arguments: &ArgMatches, path: &str) -> bool {
+    arguments.try_get_one::<std::path::PathBuf>(path).ok().flatten().is_some()
 }
 
 fn has(arguments: &ArgMatches, flag: &str) -> bool {

@@ -47,6 +47,7 @@ impl Story {
             ]
             .into(),
             pool: None,
+            plan: None,
             before: Recorded::default(),
             toward: Recorded::default(),
         };
