@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rollgate::journal;
 use rollgate::lock::{Holder, Process};
+use rollgate::plan::PlanFile;
 use rollgate::release::Release;
 use rollgate::release::{Drained, EntryBefore, Event, EventKind, Failure, Outcome, Step};
 use rollgate::spec::Spec;
@@ -14,6 +15,9 @@ use crate::damaged::{assert_printable, bytes, cases};
 
 /// A recorded journal of a whole release.
 pub(crate) const JOURNAL: &str = include_str!("../fixtures/journals/v1-deploy.jsonl");
+
+/// A recorded plan file.
+const PLAN: &str = include_str!("../fixtures/plans/v1.json");
 
 pub(crate) const HOLDER: &str = r#"{"release":"7f3a19c2","command":"deploy","by":"me@ci-7","host":"ci-7","pid":42,"since":"2026-06-12T14:00:00Z","seen":"2026-06-12T14:03:10Z","doing":"node-2 drain","file":"b:1:2"}"#;
 
@@ -110,6 +114,16 @@ proptest! {
     fn any_bytes_are_a_printable_lock_holder_or_none(bytes in bytes(&[HOLDER])) {
         if let Some(holder) = Holder::from_bytes(&bytes.0) {
             assert_printable(&holder.describe(Process::Unknown, jiff::Timestamp::UNIX_EPOCH));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_the_recorded_plan_or_a_printable_error(bytes in bytes(&[PLAN])) {
+        let recorded = PlanFile::read(PLAN).expect("a plan");
+        match PlanFile::read(&String::from_utf8_lossy(&bytes.0)) {
+            // Its checksums leave only other white space, and other checksums do not fit.
+            Ok(plan) => prop_assert_eq!(plan, recorded),
+            Err(error) => assert_printable(&error),
         }
     }
 
