@@ -43,6 +43,7 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -s q -l quiet -d 'Show o
 complete -c rollgate -n "__fish_rollgate_needs_command" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_needs_command" -s V -l version -d 'Print version'
+complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "init" -d 'Write a first playbook, from what Consul, the gateways and the nodes answer'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "check" -d 'Check the playbook file alone and show every problem at once; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
@@ -55,6 +56,37 @@ complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "lock" -d 'Show or
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "schema" -d 'Print the JSON Schema of playbooks or of plan files, for editors and programs'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c rollgate -n "__fish_rollgate_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l service -d 'The service\'s name [default: asked]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l consul -d 'Consul\'s address [default: `CONSUL_HTTP_ADDR`, or this machine]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l prefix -d 'The prefix of the nodes\' keys in Consul [default: found in Consul]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l consul-service -d 'The service in Consul whose instances are the nodes [default: found in Consul]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l node -d 'A node, with its name and its machine for ssh if they differ [default: those in Consul]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l gateway -d 'A gateway: a URL, a socket (`/path`, `HOST:/path`) or `tcp://HOST:PORT`; with keys of the playbook if needed' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l upstream -d 'The gateways\' name for the pool [default: the name in Consul, or the service\'s]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l ssh-user -d 'The user for ssh' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l ssh-config -d 'A configuration of ssh besides your own' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l stop -d 'The command that stops the service on a node [default: by the systemd unit that listens]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l start -d 'The command that starts the service on a node [default: by the systemd unit that listens]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l health -d 'The path of the health check, or `tcp` [default: the first of the usual paths that answers]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l artifact -d 'The artifact that is copied to the nodes, e.g. \'dist/app-${{ version }}.tar.gz\' [default: asked]' -r
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
+tty\t'The live view'
+plain\t'One line per change'
+jsonl\t'One JSON event per line on stdout'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l color -d 'When to use colour; `NO_COLOR` is honoured' -r -f -a "auto\t'On a terminal'
+always\t'Always'
+never\t'Never'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l trace -d 'Append every request, command and answer to this file, without secrets: one JSON line each' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l ci -d 'The CI system whose form the log gets' -r -f -a "auto\t'The system that runs this command, by its variables'
+github\t'Groups, errors beside the log, and a summary in Markdown'
+gitlab\t'Sections'
+jenkins\t'Plain lines'
+none\t'Plain lines, on any system'"
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l log-file -d 'Append everything that is printed for people to this file, with dates and every step' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -l state-dir -d 'Where journals are kept [default: `.rollgate` beside the playbook]' -r -F
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -s q -l quiet -d 'Show only warnings and failures'
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -s v -l verbose -d 'Show every step'
+complete -c rollgate -n "__fish_rollgate_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c rollgate -n "__fish_rollgate_using_subcommand check" -l output -d 'Output format' -r -f -a "auto\t'A live view on a terminal, plain lines elsewhere'
 tty\t'The live view'
 plain\t'One line per change'
@@ -384,18 +416,19 @@ complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -l state-
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s q -l quiet -d 'Show only warnings and failures'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s v -l verbose -d 'Show every step'
 complete -c rollgate -n "__fish_rollgate_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "check" -d 'Check the playbook file alone and show every problem at once; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Run a release: update the nodes, batch by batch'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Continue a release that was stopped, failed or interrupted'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Return nodes to the version that they ran before a release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take nodes out of rotation by hand, or return them, with the checks of a release'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'Show or break a service\'s lock'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks or of plan files, for editors and programs'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from check doctor plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "init" -d 'Write a first playbook, from what Consul, the gateways and the nodes answer'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "check" -d 'Check the playbook file alone and show every problem at once; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "doctor" -d 'Check nodes, gateways and Consul before a release; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "plan" -d 'Show what a release would do to each node, and why; changes nothing'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "deploy" -d 'Run a release: update the nodes, batch by batch'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "resume" -d 'Continue a release that was stopped, failed or interrupted'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "rollback" -d 'Return nodes to the version that they ran before a release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "status" -d 'Show each node\'s state: version, process, registry, gateways'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "node" -d 'Take nodes out of rotation by hand, or return them, with the checks of a release'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "lock" -d 'Show or break a service\'s lock'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "schema" -d 'Print the JSON Schema of playbooks or of plan files, for editors and programs'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c rollgate -n "__fish_rollgate_using_subcommand help; and not __fish_seen_subcommand_from init check doctor plan deploy resume rollback status node lock schema completions help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "out" -d 'Take nodes out of rotation and hold them there: mark down, confirm, drain; the service keeps running'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from node" -f -a "in" -d 'Return nodes to rotation and end their hold: check health, mark up, confirm'
 complete -c rollgate -n "__fish_rollgate_using_subcommand help; and __fish_seen_subcommand_from lock" -f -a "show" -d 'Show which process holds the lock, since when, and at which step'

@@ -19,7 +19,7 @@ use crate::spec::release_names;
 use crate::world::{Live, LiveSettings, Traced, check_authorities};
 
 /// The largest number of nodes that are connected at the same time.
-const CONNECTIONS: usize = 32;
+pub(super) const CONNECTIONS: usize = 32;
 
 /// The longest permitted wait for the lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -52,18 +52,25 @@ pub(super) fn connected<T>(
     global: &Global,
     work: impl AsyncFnOnce(&Connections<Traced<Live>>, &mut Terminal<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-            Refusal::new(Cause::Internal, format!("cannot start the async runtime: {error}"))
-        })?;
-    let result = runtime.block_on(async {
+    with_runtime(async {
         signals::outlive_file_limit();
         let connections = open_connections(session, global)?;
         let mut terminal = Terminal::new(global, session.command("status"))?;
         let result = work(&connections, &mut terminal).await;
         connections.world.inner().close().await;
         result
-    });
+    })
+}
+
+/// Runs work that uses the network, on one thread.
+pub(super) fn with_runtime<T>(
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Refusal::new(Cause::Internal, format!("cannot start the async runtime: {error}"))
+        })?;
+    let result = runtime.block_on(work);
     // A pending name resolution or a blocked terminal must not delay the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result

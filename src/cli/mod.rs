@@ -11,6 +11,7 @@ mod echo;
 mod environment;
 mod exit;
 mod identity;
+mod init;
 mod lock;
 mod node;
 mod open;
@@ -51,6 +52,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a first playbook, from what Consul, the gateways and the nodes answer
+    Init(Box<init::Arguments>),
     /// Check the playbook file alone and show every problem at once; changes nothing
     Check(check::Arguments),
     /// Check nodes, gateways and Consul before a release; changes nothing
@@ -81,6 +84,7 @@ impl Command {
     /// Its name on the command line.
     fn name(&self) -> &'static str {
         match self {
+            Self::Init(_) => "init",
             Self::Check(_) => "check",
             Self::Doctor(_) => "doctor",
             Self::Plan(_) => "plan",
@@ -142,6 +146,7 @@ fn log(cli: &Cli) -> Result<(), Refusal> {
 
 fn ran(command: Command, global: &Global) -> Exit {
     let ended = match command {
+        Command::Init(arguments) => init::run(&arguments, global),
         Command::Check(arguments) => check::run(&arguments, global),
         Command::Doctor(arguments) => doctor::run(&arguments, global),
         Command::Plan(arguments) => plan::run(&arguments, global),

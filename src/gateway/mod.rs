@@ -6,6 +6,7 @@
 mod driver;
 pub mod drivers;
 mod file;
+mod guess;
 mod look;
 mod monitor;
 mod observation;
@@ -24,6 +25,7 @@ use crate::world::Trust;
 
 pub use driver::{Driver, Facts, GatewayInfo, Purpose};
 pub use drivers::{Gateway, KINDS};
+pub use guess::{GatewayAddress, Guess, Unknown};
 pub use monitor::{Confirmation, GatewayMonitor, Unproven};
 pub use observation::Observation;
 pub use proof::{Method, Proof, Rule, Verdict, reads_for};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use super::guess::{GatewayAddress, Guess};
 use crate::secret::{self, Secret};
 use crate::template::Template;
 
@@ -40,6 +41,16 @@ pub trait Settings {
 
     /// Every value that can have names to fill in, by its key. [`templates!`] writes this method.
     fn templates(&mut self) -> Vec<(&'static str, &mut Template)>;
+
+    /// What the keys may be at an address, for upstreams with one of these names. The first that shows the nodes is right.
+    #[must_use]
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess>
+    where
+        Self: Sized,
+    {
+        let _ = (address, names);
+        Vec::new()
+    }
 
     /// The problems of the keys in combination. `known` says whether a key's value is from the file.
     fn issues(&self, known: &dyn Fn(&str) -> bool) -> Vec<Issue> {

@@ -11,7 +11,8 @@
 //!   [`held`]: nodes that operators hold;
 //!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
 //! * [`plan_file`]: plans on the disk; [`binding`]: whether anything was changed since a plan was made;
-//! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`]: one file per command.
+//! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`], [`init`]: one file per
+//!   command.
 
 pub mod binding;
 pub mod caller;
@@ -21,6 +22,7 @@ pub mod deploy;
 pub mod doctor;
 mod held;
 pub mod history;
+pub mod init;
 pub mod lock;
 pub mod locking;
 mod look;

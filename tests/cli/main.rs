@@ -10,6 +10,7 @@ mod encodings;
 mod generated;
 mod health;
 mod hostile;
+mod init;
 mod keys;
 mod layering;
 mod lines;

@@ -17,6 +17,7 @@ mod first_install;
 mod guard;
 mod haproxy;
 mod harness;
+mod init;
 mod kinds;
 mod lock;
 mod maintenance;

@@ -76,6 +76,7 @@ use serde_json::{Value, json};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
@@ -141,6 +142,21 @@ pub struct Apisix {
 
 impl Settings for Apisix {
     templates!(admin_url, control_url, upstream);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        let guesses = address.named("control_url", "upstream", names).into_iter();
+        let asking = |guess: Guess| {
+            guess.asking(&[
+                ("admin_url", "The URL of APISIX's admin API", "http://127.0.0.1:9180"),
+                (
+                    "admin_key",
+                    "The admin key: a secret of the playbook, e.g. ${{ secrets.apisix }}",
+                    "${{ secrets.apisix }}",
+                ),
+            ])
+        };
+        guesses.map(asking).collect()
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {

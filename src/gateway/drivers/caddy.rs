@@ -76,6 +76,7 @@ use serde_json::{Value, json};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, READ_TIMEOUT, first, get, ok};
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
@@ -113,6 +114,10 @@ pub struct Caddy {
 
 impl Settings for Caddy {
     templates!(admin_url, handler);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        address.named("admin_url", "handler", names)
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {

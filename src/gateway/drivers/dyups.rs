@@ -75,6 +75,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get, ok, post};
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
@@ -147,6 +148,10 @@ pub enum DyupsMode {
 
 impl Settings for Dyups {
     templates!(upstream, url, server, servers, others, extras);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        address.named("url", "upstream", names)
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {

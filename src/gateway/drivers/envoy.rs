@@ -81,6 +81,7 @@ use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::file::{FileControl, GatewayFile};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::RotationControl;
 use crate::gateway::settings::{
@@ -127,6 +128,17 @@ pub struct Envoy {
 
 impl Settings for Envoy {
     templates!(admin_url, cluster, service_name, ssh, file);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        let guesses = address.named("admin_url", "cluster", names).into_iter();
+        let asking = |guess: Guess| {
+            guess.asking(&[
+                ("ssh", "The machine with Envoy's file of endpoints, for ssh", "local"),
+                ("file", "The file of endpoints that Envoy watches (EDS)", "/etc/envoy/eds.yaml"),
+            ])
+        };
+        guesses.map(asking).collect()
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {

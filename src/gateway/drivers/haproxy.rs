@@ -90,8 +90,10 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::Query;
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
@@ -169,6 +171,24 @@ impl Haproxy {
 
 impl Settings for Haproxy {
     templates!(backend, tcp, stats_url);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        let backend = |name: &String| ("backend", Value::from(name.clone()));
+        let guess = |key, value: Value| {
+            names.iter().map(|name| Guess::new([backend(name), (key, value.clone())])).collect()
+        };
+        match address {
+            GatewayAddress::Socket { path, ssh: None } => guess("socket", json!({ "path": path })),
+            GatewayAddress::Socket { path, ssh } => {
+                guess("socket", json!({ "path": path, "ssh": ssh }))
+            }
+            GatewayAddress::Tcp(port) => guess("tcp", port.clone().into()),
+            GatewayAddress::Url { .. } => {
+                let pages = address.urls(&["/haproxy?stats", "/stats", "/"]);
+                pages.into_iter().flat_map(|page| guess("stats_url", page.into())).collect()
+            }
+        }
+    }
 
     /// It obeys its own API. With another registry, something else changes its servers (DNS, consul-template), and
     /// it only shows them.

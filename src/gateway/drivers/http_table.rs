@@ -55,12 +55,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::settings::{Issue, RegistryKind, Settings, SettingsFacts, templates};
 use crate::gateway::table::{Place, Table, reading_issues};
 use crate::gateway::view::{Nodes, View};
 use crate::period::DurationSetting;
 use crate::template::Template;
+use crate::url::part;
 use crate::world::Reply;
 
 /// Any gateway with a URL that lists its peers.
@@ -119,6 +121,22 @@ pub struct HttpTable {
 
 impl Settings for HttpTable {
     templates!(url);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        // Traefik with its servers from Consul's catalog.
+        let servers = r#""https?://(?<address>[^"/]+)":"(?:(?<routed>UP)|DOWN)""#;
+        let GatewayAddress::Url { base, .. } = address else { return Vec::new() };
+        let guess = |name: &String| {
+            let url = format!("{base}/api/http/services/{}@consulcatalog", part(name));
+            let keys = [("url", url), ("pattern", servers.to_owned())];
+            let mut guess = Guess::new(keys);
+            guess
+                .keys
+                .extend([("workers".into(), 1.into()), ("sync_interval".into(), "0s".into())]);
+            guess
+        };
+        names.iter().map(guess).collect()
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::driver::Driver;
+use super::guess::{GatewayAddress, Guess};
 use super::settings::{RegistryKind, Settings};
 use super::view::Nodes;
 use crate::template::Template;
@@ -40,6 +41,20 @@ macro_rules! kinds {
             #[must_use]
             pub fn kind(&self) -> &'static str {
                 match self { $(Self::$settings(_) => $kind),+ }
+            }
+
+            /// What a gateway at an address may be: kinds with their keys, for upstreams with one of these names.
+            #[must_use]
+            pub fn guesses(
+                address: &GatewayAddress,
+                names: &[String],
+            ) -> Vec<(&'static str, Guess)> {
+                let mut all = Vec::new();
+                $(
+                    let guesses = <$module::$settings as Settings>::guesses(address, names);
+                    all.extend(guesses.into_iter().map(|guess| ($kind, guess)));
+                )+
+                all
             }
 
             /// Its keys.

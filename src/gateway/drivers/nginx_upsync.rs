@@ -83,6 +83,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess, queried};
 use crate::gateway::query::{Query, get, ok};
 use crate::gateway::settings::{
     Issue, RegistryKind, Settings, SettingsFacts, follows_only, templates,
@@ -142,6 +143,12 @@ pub enum UpsyncType {
 
 impl Settings for NginxUpsync {
     templates!(upstream, status_url, check_url);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        let urls = address.urls(&["/upstream_list", "/upstream_show", "/upstream_status"]);
+        let all = urls.iter().flat_map(|url| queried(url, names));
+        all.map(|(url, name)| Guess::new([("upstream", name), ("status_url", url)])).collect()
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         let incompatible_with = match self.upsync_type.unwrap_or(UpsyncType::Consul) {

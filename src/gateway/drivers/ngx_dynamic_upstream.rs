@@ -47,6 +47,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address;
 use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get};
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
@@ -90,6 +91,18 @@ pub enum DynamicUpstreamVariant {
 
 impl Settings for NgxDynamicUpstream {
     templates!(upstream, url);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        let urls = address.urls(&["/dynamic", "/upstream_conf"]);
+        let urls = urls.iter().map(|url| url.split('?').next().unwrap_or(url));
+        let all = urls.flat_map(|url| names.iter().map(move |name| (url, name)));
+        let guess = |(url, name): (&str, &String), variant: Option<&str>| {
+            let variant = variant.map(|variant| ("variant", variant.to_owned()));
+            let keys = [("upstream", name.clone()), ("url", url.to_owned())];
+            Guess::new(keys.into_iter().chain(variant))
+        };
+        all.flat_map(|at| [guess(at, None), guess(at, Some("cubicdaiya"))]).collect()
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         let counts = self.variant != Some(DynamicUpstreamVariant::Cubicdaiya);

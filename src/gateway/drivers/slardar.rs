@@ -61,6 +61,7 @@ use serde_json::value::RawValue;
 use crate::address;
 use crate::consul::{Entry, entries, key};
 use crate::gateway::driver::{Driver, Facts, Purpose};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get, ok, post};
 use crate::gateway::rotation::{Listed, Listing, NotDone, RotationControl, not_done};
 use crate::gateway::settings::{
@@ -117,6 +118,10 @@ pub struct Slardar {
 
 impl Settings for Slardar {
     templates!(upstream, url, prefix);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        address.named("url", "upstream", names)
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {

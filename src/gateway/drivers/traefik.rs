@@ -80,6 +80,7 @@ use serde_json::value::RawValue;
 
 use crate::gateway::driver::{Driver, Facts, GatewayInfo, Purpose};
 use crate::gateway::file::{FileControl, GatewayFile, YAML_ENDINGS};
+use crate::gateway::guess::{GatewayAddress, Guess};
 use crate::gateway::query::{Query, first, get, ok};
 use crate::gateway::rotation::RotationControl;
 use crate::gateway::settings::{
@@ -121,6 +122,17 @@ pub struct Traefik {
 
 impl Settings for Traefik {
     templates!(api_url, service, ssh, file);
+
+    fn guesses(address: &GatewayAddress, names: &[String]) -> Vec<Guess> {
+        let guesses = address.named("api_url", "service", names).into_iter();
+        let asking = |guess: Guess| {
+            guess.asking(&[
+                ("ssh", "The machine with Traefik's file of servers, for ssh", "local"),
+                ("file", "The file of servers that Traefik watches", "/etc/traefik/app.yaml"),
+            ])
+        };
+        guesses.map(asking).collect()
+    }
 
     fn facts(&self) -> SettingsFacts<'_> {
         SettingsFacts {
