@@ -112,7 +112,7 @@ fn wrong_commands_checks_and_artifacts_are_found_before_a_release() {
     refused(
         &|playbook| playbook["stop"] = "no-such-program stop".into(),
         "`no-such-program`, the command of stop, is not found: install it",
-        "2 problems",
+        "1 problem",
     );
     refused(
         &|playbook| playbook["health"]["identity"]["header"] = "X-Wrong".into(),
