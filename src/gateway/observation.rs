@@ -35,6 +35,8 @@ pub struct Observation {
     pub listed: usize,
     /// Why requests go to all nodes, whatever the list says about them.
     pub overridden: Option<String>,
+    /// Why there can be requests in flight that it does not count.
+    pub uncounted: Option<String>,
     /// The workers that were distinguished.
     pub workers: BTreeSet<String>,
     /// How many replies were read.
@@ -88,6 +90,7 @@ impl Observation {
         self.others = self.others.max(number);
         self.listed = self.listed.max(view.peers.len() + view.others.all);
         self.overridden = self.overridden.take().or_else(|| view.overridden.clone());
+        self.uncounted = self.uncounted.take().or_else(|| view.uncounted.clone());
         if self.workers.len() < MOST_WORKERS {
             self.workers.extend(worker.as_ref().map(|name| crate::text::line(name, 60)));
         }

@@ -64,6 +64,8 @@ pub struct View {
     pub unsettled: Option<String>,
     /// Why requests go to all nodes in it, whatever it says about them. Then no node is out.
     pub overridden: Option<String>,
+    /// Why there can be requests in flight that it does not count.
+    pub uncounted: Option<String>,
     /// Peers that are not nodes of the playbook: they were counted and are not in `peers`.
     pub others: Others,
     /// It has more peers than are kept, and shows nothing.

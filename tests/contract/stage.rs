@@ -232,6 +232,6 @@ impl<W: World> Stage<W> {
     }
 
     pub(crate) async fn in_flight(&self, node: usize) -> Result<u64, String> {
-        self.watcher.in_flight(self.address(node)).await
+        self.watcher.in_flight(self.address(node)).await.map(|(count, _)| count)
     }
 }

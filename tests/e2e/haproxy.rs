@@ -119,6 +119,11 @@ fn node_is_confirmed_out_again_before_stop_after_a_reload_during_drain() {
     let again =
         again.filter(|event| event["type"] == "step.started" && event["step"] == "confirm_out");
     assert_eq!(again.count(), 1, "{events:#?}");
+    let drained = events.iter().filter(|event| event["type"] == "step.finished");
+    let drained = drained.filter(|event| event["step"] == "drain");
+    let told: Vec<_> = drained.filter_map(|event| event["data"]["message"].as_str()).collect();
+    let is_limited = |told: &&str| told.ends_with("the requests of the process before");
+    assert!(told.len() >= 3 && told.iter().all(is_limited), "{events:#?}");
     let audit = bench.lab.audit().expect("an audit");
     assert!(audit.is_clean(), "{audit}");
 }

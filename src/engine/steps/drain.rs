@@ -15,7 +15,7 @@ use crate::playbook::OnTimeout;
 use crate::release::{Drained, Failure, Step};
 use crate::spec::{CountSpec, NumberPlace};
 use crate::text;
-use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, World};
+use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, Trust, World};
 
 /// Pause between two counts.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,6 +29,19 @@ const COUNT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of one command that only reads.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A count of requests in flight.
+struct Counted {
+    requests: u64,
+    /// Why there can be others.
+    uncounted: Option<String>,
+}
+
+impl Counted {
+    fn all(requests: u64) -> Self {
+        Self { requests, uncounted: None }
+    }
+}
+
 impl<W: World> NodeWorker<W> {
     /// Waits until no request is in flight at the node.
     pub(in crate::engine) async fn drain(&self, step: Step) -> Result<StepOutcome, StepError> {
@@ -41,14 +54,15 @@ impl<W: World> NodeWorker<W> {
             let asked = Instant::now();
             let counted = self.count().await;
             let now = Instant::now();
-            if let Ok(count) = counted {
-                most = most.max(count);
+            if let Ok(counted) = &counted {
+                most = most.max(counted.requests);
             }
-            if let Ok(0) = counted {
+            if let Ok(Counted { requests: 0, uncounted }) = &counted {
                 let since = *quiet_since.get_or_insert(now);
                 if now.duration_since(since) >= settings.settle {
                     let drained = Drained { from: most, cut: 0 };
-                    let message = format!("{most} -> 0 in flight, 0 cut");
+                    let but = uncounted.as_ref().map_or(String::new(), |why| format!("; {why}"));
+                    let message = format!("{most} -> 0 in flight, 0 cut{but}");
                     return Ok(StepOutcome { message, drained: Some(drained) });
                 }
             } else {
@@ -56,8 +70,9 @@ impl<W: World> NodeWorker<W> {
             }
             let left = deadline.saturating_duration_since(now);
             let state = match &counted {
-                Ok(count) => {
-                    format!("{} in flight (peak {most})", text::count(to_usize(*count), "request"))
+                Ok(Counted { requests, .. }) => {
+                    let requests = text::count(to_usize(*requests), "request");
+                    format!("{requests} in flight (peak {most})")
                 }
                 Err(problem) => format!("requests in flight cannot be counted: {problem}"),
             };
@@ -66,7 +81,7 @@ impl<W: World> NodeWorker<W> {
             if is_over && settings.on_timeout != OnTimeout::Wait {
                 let waited = text::duration(settings.timeout);
                 return match (settings.on_timeout, counted) {
-                    (OnTimeout::Proceed, Ok(cut)) => Ok(StepOutcome {
+                    (OnTimeout::Proceed, Ok(Counted { requests: cut, .. })) => Ok(StepOutcome {
                         message: format!(
                             "timed out after {waited}: {most} -> {cut} in flight, {cut} cut"
                         ),
@@ -80,46 +95,63 @@ impl<W: World> NodeWorker<W> {
                 };
             }
             let left = (settings.on_timeout != OnTimeout::Wait).then_some(left);
-            self.tell(step, state, counted.ok(), left);
+            self.tell(step, state, counted.ok().map(|counted| counted.requests), left);
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Counts the requests in flight with the playbook's method.
-    async fn count(&self) -> Result<u64, String> {
+    async fn count(&self) -> Result<Counted, String> {
         match &self.node.in_flight {
             CountSpec::Metric { url, trust, number } => {
-                let request = Request::get(url, COUNT_TIMEOUT).at_most(PATTERN_LIMIT);
-                let request = Request { trust: trust.clone(), ..request };
-                let reply = self.context.world.http(request).await;
-                match reply {
-                    Ok(reply) => {
-                        let (size, number) = (reply.body.len(), number.clone());
-                        let found = pattern::search(size, move || number_in(&reply, &number)).await;
-                        found.flatten().map_err(|error| format!("{url}: {error}"))
-                    }
-                    // Without a listener, zero requests are in flight. After any other error the number is unknown.
-                    Err(HttpError::NotSent(problem)) => match self.listener().await {
-                        Ok(listener) if !listener.bound => Ok(0),
-                        Ok(_) | Err(_) => Err(format!("{url}: {problem}")),
-                    },
-                    Err(error) => Err(format!("{url}: {error}")),
-                }
+                self.count_by_metric(url, trust, number).await.map(Counted::all)
             }
-            CountSpec::Sockets(idle) => self.count_sockets(*idle).await,
-            CountSpec::Gateways { or_sockets } => {
-                let gateways = || self.context.gateways.iter().filter(|seen| seen.has_requests());
-                for gateway in gateways() {
-                    if let (Some(_), Some(idle)) = (gateway.miscounts().await?, or_sockets) {
-                        return self.count_sockets(*idle).await;
-                    }
-                }
-                let mut sum = 0_u64;
-                for gateway in gateways() {
-                    sum = sum.saturating_add(gateway.in_flight(&self.node.address).await?);
-                }
-                Ok(sum)
+            CountSpec::Sockets(idle) => self.count_sockets(*idle).await.map(Counted::all),
+            CountSpec::Gateways { or_sockets } => self.count_at_gateways(*or_sockets).await,
+        }
+    }
+
+    /// Counts at the gateways, or at the node if a gateway cannot count all requests.
+    async fn count_at_gateways(&self, or_sockets: Option<Duration>) -> Result<Counted, String> {
+        let gateways = || self.context.gateways.iter().filter(|seen| seen.has_requests());
+        let mut uncounted = None;
+        for gateway in gateways() {
+            uncounted = uncounted.or(gateway.miscounts().await?);
+        }
+        let mut requests = 0_u64;
+        if uncounted.is_none() || or_sockets.is_none() {
+            for gateway in gateways() {
+                let (count, why) = gateway.in_flight(&self.node.address).await?;
+                requests = requests.saturating_add(count);
+                uncounted = uncounted.or(why);
             }
+        }
+        match or_sockets.filter(|_| uncounted.is_some()) {
+            Some(idle) => self.count_sockets(idle).await.map(Counted::all),
+            None => Ok(Counted { requests, uncounted }),
+        }
+    }
+
+    async fn count_by_metric(
+        &self,
+        url: &str,
+        trust: &Trust,
+        number: &NumberPlace,
+    ) -> Result<u64, String> {
+        let request = Request::get(url, COUNT_TIMEOUT).at_most(PATTERN_LIMIT);
+        let request = Request { trust: trust.clone(), ..request };
+        match self.context.world.http(request).await {
+            Ok(reply) => {
+                let (size, number) = (reply.body.len(), number.clone());
+                let found = pattern::search(size, move || number_in(&reply, &number)).await;
+                found.flatten().map_err(|error| format!("{url}: {error}"))
+            }
+            // Without a listener, zero requests are in flight. After any other error the number is unknown.
+            Err(HttpError::NotSent(problem)) => match self.listener().await {
+                Ok(listener) if !listener.bound => Ok(0),
+                Ok(_) | Err(_) => Err(format!("{url}: {problem}")),
+            },
+            Err(error) => Err(format!("{url}: {error}")),
         }
     }
 

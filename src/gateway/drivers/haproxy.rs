@@ -59,7 +59,9 @@
 //!   names the reason: give the server a weight, or leave the node out (`--skip`).
 //!
 //! **Requests in flight** are those at the server and those that wait for it (`scur` and `qcur`): use
-//! `drain: { in_flight: gateways }`. After a reload, the requests of the old process are not counted.
+//! `drain: { in_flight: gateways }`. After a reload, the new process does not count the requests of the old one. For 10 min
+//! after a start of HAProxy, rollgate therefore counts connections at the node, or, with `in_flight: gateways`, says so in
+//! the result of the drain. (The stats page does not tell when the process started.)
 //!
 //! **Reloads:** a reload or restart forgets which servers are out, unless a state file is written before it
 //! (`ExecReload=/bin/sh -c "echo show servers state | socat /run/haproxy/admin.sock - > /var/lib/haproxy/server-state"`).

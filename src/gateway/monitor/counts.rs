@@ -13,18 +13,20 @@ impl<W: World> GatewayMonitor<W> {
         self.looker.driver().facts().has_requests
     }
 
-    /// Counts the requests in flight at `address`, if the gateway reports them: the highest number of any worker.
+    /// Counts the requests in flight at `address`, if the gateway reports them: the highest number of any worker. Also
+    /// returns why there can be others.
     ///
     /// # Errors
     ///
     /// If it does not report them, or cannot be read.
-    pub async fn in_flight(&self, address: &str) -> Result<u64, String> {
+    pub async fn in_flight(&self, address: &str) -> Result<(u64, Option<String>), String> {
         if let [query] = &self.looker.driver().queries(Purpose::Count(address))[..] {
             self.rounds.one_more().await;
             let reply = self.looker.query_client().ask(query).await;
             let reply = reply.map_err(|error| error.to_string());
             let told = reply.and_then(|reply| self.looker.driver().read_count(&reply));
-            return told.map_err(|problem| format!("{}: {problem}", self.name));
+            let counted = told.map_err(|problem| format!("{}: {problem}", self.name));
+            return counted.map(|count| (count, None));
         }
         let seen = self.observe_since(Instant::now()).await?;
         let told = match seen.in_flight.get(address) {
@@ -35,7 +37,9 @@ impl<W: World> GatewayMonitor<W> {
                 None => Some(0),
             },
         };
-        told.ok_or_else(|| format!("{} does not report requests in flight at {address}", self.name))
+        let none = || format!("{} does not report requests in flight at {address}", self.name);
+        let uncounted = seen.uncounted.as_ref().map(|why| format!("{}: {why}", self.name));
+        Ok((told.ok_or_else(none)?, uncounted))
     }
 
     /// Asks why its counts of requests in flight cannot be used. `None` if they can.

@@ -1,6 +1,7 @@
 //! The runtime API: several commands on one line. Each answer is a block that ends with an empty line.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::name::is_name;
 use super::servers::{Server, Servers, State, Why, Withheld};
@@ -121,7 +122,8 @@ pub(super) fn read(replies: &[Reply], backend: &str) -> Result<Servers, String> 
     let all = servers.collect::<Result<_, String>>()?;
     let cookie = named("BACKEND").map(|row| row.text("cookie")).transpose()?;
     let is_sticky = cookie.is_some_and(|cookie| !cookie.is_empty());
-    Ok(Servers { all, is_sticky })
+    let age = info.lines().find_map(|line| line.strip_prefix("Uptime_sec: ")?.trim().parse().ok());
+    Ok(Servers { all, is_sticky, age: age.map(Duration::from_secs) })
 }
 
 /// A server with a readable address. Its state may be unreadable.

@@ -1,9 +1,14 @@
 //! The servers of a backend, from the runtime API or the stats page.
 
+use std::time::Duration;
+
 use super::name::HaproxyState;
 use crate::address;
 use crate::gateway::view::{Nodes, Peer, View};
 use crate::text;
+
+/// After this time, the process before is gone, or has only requests that no release waits for.
+const SETTLED: Duration = Duration::from_secs(600);
 
 /// How many servers an error names.
 const NAMED: usize = 8;
@@ -14,6 +19,8 @@ pub(super) struct Servers {
     pub(super) all: Vec<Server>,
     /// A cookie returns clients to their server, drained or not.
     pub(super) is_sticky: bool,
+    /// How long its process has run. `None` if it does not say that.
+    pub(super) age: Option<Duration>,
 }
 
 /// One server, or one slot of a template.
@@ -109,9 +116,20 @@ impl State {
     }
 }
 
+/// Says what a process that was started a short time ago does not count. After a reload, the process before ends when
+/// its requests do.
+fn uncounted(age: Duration) -> Option<String> {
+    (age < SETTLED).then(|| {
+        let age = text::duration(age);
+        format!(
+            "its process started {age} ago and does not count the requests of the process before"
+        )
+    })
+}
+
 impl Servers {
     pub(super) fn view(&self, sticks: bool, nodes: &Nodes) -> Result<View, String> {
-        let mut view = View::default();
+        let mut view = View { uncounted: self.age.and_then(uncounted), ..View::default() };
         for server in &self.all {
             for address in &server.addresses {
                 let address = nodes.name(address);

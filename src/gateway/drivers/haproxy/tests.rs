@@ -507,3 +507,21 @@ fn command_cannot_contain_another_command() {
 fn cells_may_hold_commas_and_quotes() {
     assert_eq!(table::csv(r#"a,"b, ""c""",,d"#), ["a", r#"b, "c""#, "", "d"]);
 }
+
+#[test]
+fn new_process_says_that_it_does_not_count_the_requests_of_the_one_before() {
+    for (version, [runtime_up, _], _) in VERSIONS {
+        let uncounted = |seconds: &str| {
+            let lines = runtime_up.lines().map(|line| match line.split_once(": ") {
+                Some(("Uptime_sec", _)) => format!("Uptime_sec: {seconds}\n"),
+                _ => format!("{line}\n"),
+            });
+            let reply = reply(&lines.collect::<String>());
+            runtime().read(&[reply]).expect("readable").uncounted
+        };
+        let told =
+            "its process started 12s ago and does not count the requests of the process before";
+        assert_eq!(uncounted("12").as_deref(), Some(told), "{version}");
+        assert_eq!(uncounted("600"), None, "{version}");
+    }
+}
