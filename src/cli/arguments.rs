@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::complete;
 use crate::plan::Selection;
 
 /// What every command takes.
@@ -31,7 +32,7 @@ pub(super) struct Global {
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) log_file: Option<PathBuf>,
     /// Where journals are kept [default: `.rollgate` beside the playbook]
-    #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER")]
+    #[arg(long, global = true, env = "ROLLGATE_STATE_DIR", value_name = "FOLDER", value_hint = clap::ValueHint::DirPath)]
     pub(super) state_dir: Option<PathBuf>,
 }
 
@@ -75,7 +76,7 @@ pub(super) enum CiSystem {
 #[derive(Debug, Clone, Args)]
 pub(super) struct PlaybookArguments {
     /// The playbook
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", add = complete::playbooks())]
     pub(super) file: PathBuf,
     #[command(flatten)]
     pub(super) variables: VariableArguments,
@@ -85,7 +86,7 @@ pub(super) struct PlaybookArguments {
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct VariableArguments {
     /// Set a variable; overrides --var-file and `ROLLGATE_VAR_<name>`
-    #[arg(long = "var", value_name = "NAME=VALUE")]
+    #[arg(long = "var", value_name = "NAME=VALUE", add = complete::variables())]
     pub(super) variables: Vec<String>,
     /// Read variables from a file, one `name=value` per line
     #[arg(long = "var-file", value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
@@ -103,10 +104,10 @@ impl PlaybookArguments {
 #[derive(Debug, Clone, Args)]
 pub(super) struct SelectionArguments {
     /// Take only these nodes, by name or tag
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    #[arg(long, value_name = "NODE", value_delimiter = ',', add = complete::selections())]
     pub(super) only: Vec<String>,
     /// Leave out these nodes, by name or tag
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    #[arg(long, value_name = "NODE", value_delimiter = ',', add = complete::selections())]
     pub(super) skip: Vec<String>,
     /// Update at most this many nodes
     #[arg(long, value_name = "COUNT")]

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::arguments::{Global, Output};
+use super::complete;
 use super::exit::Exit;
 use super::open::load;
 use super::output;
@@ -13,7 +14,7 @@ use crate::text::count;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The playbook
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", add = complete::playbooks())]
     file: std::path::PathBuf,
 }
 

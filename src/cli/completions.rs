@@ -1,10 +1,10 @@
-//! `completions`: prints the shell completions for rollgate's command line.
+//! `completions`: prints the script by which a shell asks rollgate for completions.
 
-use clap::{Args, Command};
+use clap::Args;
 use clap_complete::Shell;
 
 use super::exit::Exit;
-use super::output;
+use super::{output, shells};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -13,14 +13,6 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-pub(super) fn run(arguments: &Arguments, command: Command) -> Exit {
-    output::print(&generate(arguments.shell, command), Exit::DONE)
-}
-
-/// Returns the completions for a shell.
-#[must_use]
-pub(super) fn generate(shell: Shell, mut command: Command) -> String {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command, "rollgate", &mut text);
-    String::from_utf8_lossy(&text).into_owned()
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    output::print(&shells::script(arguments.shell), Exit::DONE)
 }

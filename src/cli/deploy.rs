@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::arguments::{Global, PlaybookArguments, SelectionArguments, VariableArguments};
+use super::complete;
 use super::connect::{LockArguments, connected};
 use super::exit::Exit;
 use super::open::{Missing, open, open_planned};
@@ -29,7 +30,7 @@ const PLANNED: [&str; 8] = [
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The playbook
-    #[arg(value_name = "FILE", required_unless_present = "plan", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", required_unless_present = "plan", add = complete::playbooks())]
     file: Option<PathBuf>,
     /// Run exactly this plan, made by `plan --out`, or refuse if anything was changed since; takes its playbook,
     /// variables and nodes from the plan, and asks no question

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod ci;
+mod complete;
 mod completions;
 mod connect;
 mod deploy;
@@ -22,13 +23,13 @@ mod report;
 mod resume;
 mod rollback;
 mod schema;
+mod shells;
 mod signals;
 mod status;
 mod terminal;
 mod variables;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use clap_complete::Shell;
 
 use arguments::Global;
 pub use exit::Exit;
@@ -76,7 +77,7 @@ enum Command {
     Lock(lock::Arguments),
     /// Print the JSON Schema of playbooks or of plan files, for editors and programs
     Schema(schema::Arguments),
-    /// Print the completions for a shell
+    /// Print the script by which a shell completes commands, nodes and releases
     Completions(completions::Arguments),
 }
 
@@ -103,6 +104,9 @@ impl Command {
 /// Runs the command line and returns its exit code.
 #[must_use]
 pub fn run() -> Exit {
+    if let Some(answered) = complete::answer(Cli::command) {
+        return if answered { Exit::DONE } else { Exit::because(Cause::Internal) };
+    }
     environment::keep_secrets();
     let arguments = match environment::arguments() {
         Ok(arguments) => arguments,
@@ -157,7 +161,7 @@ fn ran(command: Command, global: &Global) -> Exit {
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),
         Command::Schema(arguments) => Ok(schema::run(&arguments)),
-        Command::Completions(arguments) => Ok(completions::run(&arguments, Cli::command())),
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
     };
     ended.unwrap_or_else(|refusal| output::refuse(refusal, global))
 }
@@ -166,10 +170,4 @@ fn ran(command: Command, global: &Global) -> Exit {
 fn meant_for_programs(arguments: &[String]) -> bool {
     let pairs = arguments.windows(2).any(|pair| pair == ["--output", "jsonl"]);
     pairs || arguments.iter().any(|argument| argument == "--output=jsonl")
-}
-
-/// Returns the completions for a shell.
-#[must_use]
-pub fn generate_completions(shell: Shell) -> String {
-    completions::generate(shell, Cli::command())
 }

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::arguments::{Global, PlaybookArguments};
+use super::complete;
 use super::connect::{LockArguments, connected};
 use super::exit::Exit;
 use super::open::{Missing, open};
@@ -35,7 +36,7 @@ pub(super) struct Nodes {
     #[command(flatten)]
     playbook: PlaybookArguments,
     /// The nodes, by name
-    #[arg(value_name = "NODE", required = true)]
+    #[arg(value_name = "NODE", required = true, add = complete::nodes())]
     names: Vec<String>,
     #[command(flatten)]
     lock: LockArguments,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::arguments::{Global, PlaybookArguments};
+use super::complete;
 use super::connect::{LockArguments, connected};
 use super::exit::Exit;
 use super::open::{Missing, open};
@@ -15,10 +16,10 @@ use crate::ops::resume::{Request, resume};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The playbook, to find the release's journal; the steps come from the journal
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", add = complete::playbooks())]
     file: PathBuf,
     /// The release's id or an unambiguous start of it [default: the last release]
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::releases())]
     id: Option<String>,
     /// Use the playbook's file as it is now, not the playbook in the journal
     #[arg(long)]

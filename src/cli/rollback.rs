@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::arguments::{Global, PlaybookArguments};
+use super::complete;
 use super::connect::{LockArguments, connected};
 use super::exit::Exit;
 use super::open::{Missing, open};
@@ -15,13 +16,13 @@ use crate::ops::rollback::{Request, rollback};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The playbook, to find the release's journal; the steps come from the journal
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", add = complete::playbooks())]
     file: PathBuf,
     /// The id of the release to roll back, or an unambiguous start of it [default: the last `deploy`]
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::releases())]
     id: Option<String>,
     /// Roll back only these nodes, by name
-    #[arg(long, value_name = "NODE", value_delimiter = ',')]
+    #[arg(long, value_name = "NODE", value_delimiter = ',', add = complete::nodes())]
     only: Vec<String>,
     /// Use the playbook's file as it is now, not the playbook in the journal
     #[arg(long)]

@@ -249,16 +249,19 @@ pub fn recent(state: &Path, most: usize) -> Vec<PathBuf> {
 /// Finds every journal: when its release began, the release, and the file.
 #[must_use]
 pub fn all(state: &Path) -> Vec<(jiff::Timestamp, String, PathBuf)> {
+    beginnings(state).map(|(event, release, path)| (event.at, release, path)).collect()
+}
+
+/// Reads the first event of every journal, with its release and file, in any order.
+pub fn beginnings(state: &Path) -> impl Iterator<Item = (Event, String, PathBuf)> {
     let entries = fs::read_dir(state).into_iter().flatten();
-    entries
-        .filter_map(|entry| {
-            let folder = entry.ok()?;
-            // The folder's name is the release's id, whatever a copied journal contains.
-            let release = folder.file_name().into_string().ok().filter(|name| is_id(name))?;
-            let path = folder.path().join(FILE);
-            Some((first(&path)?.at, release, path))
-        })
-        .collect()
+    entries.filter_map(|entry| {
+        let folder = entry.ok()?;
+        // The folder's name is the release's id, whatever a copied journal contains.
+        let release = folder.file_name().into_string().ok().filter(|name| is_id(name))?;
+        let path = folder.path().join(FILE);
+        Some((first(&path)?, release, path))
+    })
 }
 
 /// Returns whether a text may be a release's id, which becomes a part of paths and keys.

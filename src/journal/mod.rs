@@ -14,7 +14,7 @@ pub mod replica;
 const KEPT: usize = 20;
 
 pub use disk::{
-    Folding, Journal, LONGEST_LINE, all, bytes_of, first, first_of, fold, is_id, latest, parse,
-    read, recent,
+    Folding, Journal, LONGEST_LINE, all, beginnings, bytes_of, first, first_of, fold, is_id,
+    latest, parse, read, recent,
 };
 pub use prune::prune;

@@ -80,6 +80,22 @@ pub fn load_text(name: impl Into<String>, text: impl Into<String>) -> Result<Loa
     }
 }
 
+/// Reads as much of a playbook as possible, without a problem; the smallest valid values stand for wrong ones. For
+/// shell completions, which help while a file is still wrong.
+#[must_use]
+pub fn glance(path: &Path) -> Option<Playbook> {
+    // A pipe may never end.
+    if !path.metadata().ok()?.is_file() {
+        return None;
+    }
+    let text = file::without_mark(read(path).ok()?);
+    let mut ignored = Findings::default();
+    let tree = yaml::parse(&text, &mut ignored)?;
+    let hidden = Hidden::default();
+    let outcome = structure::walk(&tree, &text, &SCHEMA, &hidden, &mut ignored);
+    Playbook::deserialize(&outcome.value).ok()
+}
+
 fn understand(
     text: &str,
     hidden: &mut Hidden,

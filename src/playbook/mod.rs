@@ -40,7 +40,7 @@ pub use difference::{Difference, all_differences, differences};
 pub use drain::{Drain, InFlight, Metric, OnTimeout, Sockets};
 pub use health::{ConsulCheck, Health, Identity};
 pub use http_check::{BasicAuth, HttpCheckSettings, HttpCheckSpec, HttpMethod, Statuses};
-pub use load::{Loaded, load, load_text, schema};
+pub use load::{Loaded, glance, load, load_text, schema};
 pub use routing::{Consul, Extent, Registry};
 pub use rules::{Misplaced, misplaced};
 pub use setup::GatewaySetup;

@@ -5,6 +5,7 @@ mod agents;
 mod artifacts;
 mod check;
 mod ci;
+mod completing;
 mod dependencies;
 mod encodings;
 mod generated;
