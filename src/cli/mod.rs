@@ -37,12 +37,15 @@ pub use exit::Exit;
 use crate::ops::{Cause, Refusal};
 use crate::report::{log_line, log_to, print_stderr};
 
+/// The version; in a release build with its commit and the commit's date.
+const VERSION: &str = env!("ROLLGATE_VERSION");
+
 /// Releases a service behind dynamic-upstream gateways without dropping a request.
 ///
 /// For each node: mark it down, wait until every gateway has stopped routing to it, drain it, replace and restart the
 /// service, check the new process, mark the node up, and wait until every gateway routes to it again.
 #[derive(Debug, Parser)]
-#[command(name = "rollgate", version, max_term_width = 100)]
+#[command(name = "rollgate", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
