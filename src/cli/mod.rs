@@ -14,6 +14,7 @@ mod exit;
 mod identity;
 mod init;
 mod lock;
+mod man;
 mod node;
 mod open;
 mod output;
@@ -82,6 +83,8 @@ enum Command {
     Schema(schema::Arguments),
     /// Print the script by which a shell completes commands, nodes and releases
     Completions(completions::Arguments),
+    /// Print the manual page of a command, or write all pages into a folder
+    Man(man::Arguments),
 }
 
 impl Command {
@@ -165,6 +168,7 @@ fn ran(command: Command, global: &Global) -> Exit {
         Command::Lock(arguments) => lock::run(&arguments, global),
         Command::Schema(arguments) => Ok(schema::run(&arguments)),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
+        Command::Man(arguments) => man::run(&arguments, Cli::command()),
     };
     ended.unwrap_or_else(|refusal| output::refuse(refusal, global))
 }

@@ -15,6 +15,7 @@ mod init;
 mod keys;
 mod layering;
 mod lines;
+mod man;
 mod memory;
 mod messages;
 mod modules;

@@ -15,7 +15,7 @@ const DEFECTS: [&str; 8] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "matches", "panic", "todo", "unreachable"];
 
 /// Commands whose help is on the page.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["check"],
     &["doctor"],
@@ -32,6 +32,7 @@ const COMMANDS: [&[&str]; 16] = [
     &["lock", "break"],
     &["schema"],
     &["completions"],
+    &["man"],
 ];
 
 /// The texts of one file, in their order.
