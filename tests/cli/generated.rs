@@ -56,6 +56,47 @@ fn every_playbook_of_the_repository_is_valid() {
     assert!(count >= 3, "there are playbooks");
 }
 
+/// The first line by which editors find the schema.
+fn assert_names_schema(playbook: &str, folder: Option<&Path>, name: &str) {
+    let first = playbook.lines().next().unwrap_or_default();
+    let schema = first.strip_prefix("# yaml-language-server: $schema=");
+    let schema = schema.unwrap_or_else(|| panic!("{name} does not begin with its schema: {first}"));
+    match folder {
+        Some(folder) => {
+            let path = folder.join(schema).canonicalize().expect("the schema");
+            assert!(path.ends_with("docs/playbook.schema.json"), "{name}: {}", path.display());
+        }
+        None => assert_eq!(schema, "rollgate.schema.json", "{name}"),
+    }
+}
+
+#[test]
+fn every_playbook_begins_with_its_schema() {
+    let folder = root().join("playbooks");
+    for entry in std::fs::read_dir(&folder).expect("playbooks").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("a playbook");
+        assert_names_schema(&text, Some(&folder), &entry.path().display().to_string());
+    }
+    let mut pages = vec![root().join("README.md")];
+    let docs = std::fs::read_dir(root().join("docs")).expect("docs").flatten();
+    pages.extend(
+        docs.map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|end| end == "md")),
+    );
+    let mut count = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            if block.lines().any(|line| line.starts_with("service:")) {
+                assert_names_schema(block, None, &page.display().to_string());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 0, "the README has a playbook");
+}
+
 #[test]
 fn readme_documents_every_command_and_exit_code() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");

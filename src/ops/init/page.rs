@@ -24,9 +24,11 @@ impl Draft {
     #[must_use]
     pub fn page(&self) -> String {
         let mut page = Page::default();
+        page.line("# yaml-language-server: $schema=rollgate.schema.json");
         page.line(
             "# A playbook for rollgate. `rollgate check`, `doctor` and `plan` say whether it fits.",
         );
+        page.line("# `rollgate schema > rollgate.schema.json` writes the schema, for editors.");
         page.line(&format!("service: {}", plain(&self.service)));
         if self.has_version() {
             page.line("variables:");
@@ -313,6 +315,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|own| own == line), "{line}\n{page}");
         }
+        assert!(page.starts_with("# yaml-language-server: $schema="), "{page}");
         let comments = page.lines().filter(|line| line.starts_with("# ")).count();
         assert!(comments >= 8, "{page}");
     }
