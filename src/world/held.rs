@@ -11,6 +11,7 @@
 //! This is HTTP/1.1 with pipelined requests, which no client library sends. It is used only here.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Buf as _, BytesMut};
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::names::resolve;
 use super::room::{Body, within};
 use super::tcp::describe;
 use super::{Channel, HttpError, Reply, Request};
@@ -162,9 +164,9 @@ enum Framing {
 
 impl HeldConnection {
     async fn open(question: Arc<Question>) -> Result<Self, HttpError> {
-        let address = (question.host.as_str(), question.port);
-        let stream = TcpStream::connect(address).await;
-        let stream = stream.map_err(|error| HttpError::NotSent(describe(&error)))?;
+        let not_sent = |error: io::Error| HttpError::NotSent(describe(&error));
+        let addresses = resolve(&question.host, question.port).await.map_err(not_sent)?;
+        let stream = TcpStream::connect(&*addresses).await.map_err(not_sent)?;
         let _ = stream.set_nodelay(true);
         Ok(Self { question, stream, buffer: BytesMut::new() })
     }

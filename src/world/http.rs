@@ -5,17 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url, retry};
-use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use super::names::Names;
 use super::redirect;
 use super::room::Body;
 use super::tls::{ConsulTls, Tls, distrust};
@@ -165,22 +163,9 @@ fn configure(channel: Channel, tls: &Tls, route: &Route) -> ClientBuilder {
     }
     let builder = tls.apply(builder);
     match route {
-        Route::Url => builder,
+        Route::Url => builder.dns_resolver(Names { instead: None }),
         Route::Socket(path) => builder.unix_socket(path.as_str()),
-        Route::Host(host) => builder.dns_resolver(Fixed(host.clone())),
-    }
-}
-
-/// Resolves every name to the addresses of one host.
-struct Fixed(String);
-
-impl Resolve for Fixed {
-    fn resolve(&self, _: Name) -> Resolving {
-        let host = self.0.clone();
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = lookup_host((host, 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
+        Route::Host(host) => builder.dns_resolver(Names { instead: Some(host.clone()) }),
     }
 }
 

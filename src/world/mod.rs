@@ -10,6 +10,7 @@ mod held;
 mod http;
 mod live;
 mod local;
+mod names;
 mod permit;
 mod redirect;
 mod refusal;

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::names::resolve_address;
 use super::room::Body;
 use super::{BODY_LIMIT, Channel, HttpError};
 
@@ -17,9 +18,9 @@ pub(super) async fn exchange(
     time: Duration,
 ) -> Result<Vec<u8>, HttpError> {
     let exchange = async {
-        let mut stream = TcpStream::connect(address)
-            .await
-            .map_err(|error| HttpError::NotSent(describe(&error)))?;
+        let not_sent = |error: io::Error| HttpError::NotSent(describe(&error));
+        let addresses = resolve_address(address).await.map_err(not_sent)?;
+        let mut stream = TcpStream::connect(&*addresses).await.map_err(not_sent)?;
         if say.is_empty() {
             return Ok(Vec::new());
         }
