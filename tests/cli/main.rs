@@ -19,6 +19,7 @@ mod man;
 mod memory;
 mod messages;
 mod modules;
+mod package;
 mod plans;
 mod secrets;
 mod signals;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::suggested::assert_accepted;
+use crate::suggested::parsed;
 use crate::support::{Case, root, sources};
 
 /// A page without its markup.
@@ -59,7 +59,10 @@ fn every_command_has_a_page_with_codes_and_examples() {
         }
         let examples = page.split("EXAMPLES").nth(1).expect("examples");
         assert!(examples.contains(&format!("rollgate {}", words.join(" "))), "{examples}");
-        assert_accepted(examples);
+        for line in examples.lines().filter(|line| line.starts_with("rollgate ")) {
+            // Up to a pipe or a redirection.
+            parsed(line.split(['|', '>']).next().unwrap_or_default());
+        }
     }
 }
 
