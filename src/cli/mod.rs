@@ -103,6 +103,7 @@ impl Command {
             Self::Lock(_) => "lock",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
         }
     }
 }

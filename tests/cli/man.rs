@@ -136,7 +136,9 @@ fn variables_of_the_environment_are_those_that_are_read() {
         let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
         let literals = text.split('"').skip(1).step_by(2).map(str::to_owned);
         let is_name = |word: &String| {
-            let name = word.strip_prefix("CONSUL_").or_else(|| word.strip_prefix("ROLLGATE_"));
+            let name = ["CONSUL_", "ROLLGATE_", "GITHUB_STEP_", "GITLAB_", "JENKINS_"]
+                .iter()
+                .find_map(|start| word.strip_prefix(start));
             name.is_some_and(|rest| {
                 rest.len() > 2 && rest.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
             })

@@ -43,7 +43,7 @@ const STATES: [(&str, &str); 4] = [
 ];
 
 /// The environment variables.
-const ENVIRONMENT: [(&str, &str); 8] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     (
         "ROLLGATE_VAR_<name>",
         "the variable `name` of the playbook; `--var` and `--var-file` override it",
@@ -62,6 +62,11 @@ const ENVIRONMENT: [(&str, &str); 8] = [
     ),
     ("NO_COLOR", "if it is set and not empty: no colours, as `--color never`"),
     ("CI", "if it is set: plain lines also on a terminal, as `--output plain`"),
+    (
+        "GITHUB_ACTIONS, GITLAB_CI, JENKINS_URL",
+        "the CI system, whose form the log gets; `--ci` overrides them. With `GITHUB_STEP_SUMMARY`, the end of a release \
+         is also written into that file",
+    ),
     (
         "XDG_RUNTIME_DIR, TMPDIR",
         "where the sockets of SSH connections are; their path must be short",
