@@ -11,6 +11,7 @@ mod doctor;
 mod echo;
 mod environment;
 mod exit;
+mod history;
 mod identity;
 mod init;
 mod lock;
@@ -73,6 +74,8 @@ enum Command {
     Rollback(rollback::Arguments),
     /// Show each node's state: version, process, registry, gateways
     Status(status::Arguments),
+    /// Show past releases: who, when, what, how long, and why each one stopped
+    History(history::Arguments),
     /// Take nodes out of rotation by hand, or return them, with the checks of a release
     #[command(subcommand)]
     Node(node::Arguments),
@@ -99,6 +102,7 @@ impl Command {
             Self::Resume(_) => "resume",
             Self::Rollback(_) => "rollback",
             Self::Status(_) => "status",
+            Self::History(_) => "history",
             Self::Node(_) => "node",
             Self::Lock(_) => "lock",
             Self::Schema(_) => "schema",
@@ -165,6 +169,7 @@ fn ran(command: Command, global: &Global) -> Exit {
         Command::Resume(arguments) => resume::run(&arguments, global),
         Command::Rollback(arguments) => rollback::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments, global),
+        Command::History(arguments) => history::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),
         Command::Schema(arguments) => Ok(schema::run(&arguments)),

@@ -1,5 +1,7 @@
 //! The results of commands as text for people.
 
+mod past;
+
 use std::fmt::Write;
 
 use jiff::Timestamp;
@@ -8,21 +10,23 @@ use crate::diagnostic::render;
 use crate::lock::Process;
 use crate::mark::Mark;
 use crate::ops::lock::{Broken, Found};
+use crate::ops::lock_state::LockState;
 use crate::ops::locking::{described, freed};
 use crate::ops::plan::Preview;
 use crate::ops::plan_file::ReadPlan;
-use crate::ops::status::{LockState, Status};
+use crate::ops::status::Status;
 use crate::ops::{Ending, Refusal, Run, Session};
 use crate::plan::Selection;
-use crate::release::{NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started};
+use crate::release::{
+    NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started, at_work,
+};
 use crate::report::{NodeView, Place, Report, markdown, serving, state_now, state_of};
 use crate::spec::Spec;
 use crate::survey::{MissingKey, NodeFacts, alike};
 use crate::table::Table;
-use crate::text::{self, count, few, harmless};
+use crate::text::{self, count, harmless};
 
-/// The largest number of nodes whose steps are shown in the line of a release.
-const NODES_AT_WORK: usize = 3;
+pub use past::{past, unread};
 
 /// Why a command does not start, and what to do next.
 #[must_use]
@@ -264,16 +268,8 @@ fn how_it_ended(release: &Release, now: Timestamp) -> String {
 
 /// The steps of the nodes in progress, and since when.
 fn steps(release: &Release, now: Option<Timestamp>) -> String {
-    let taken = release.in_order().filter(|(_, node)| node.phase == Phase::Taken);
-    let at = taken.map(|(name, node)| match node.step {
-        Some(step) => {
-            let time = now.map(|now| format!(" for {}", since(node.since, now)));
-            format!("{name} at {step}{}", time.unwrap_or_default())
-        }
-        None => format!("{name} between two steps"),
-    });
-    let at = few(at, NODES_AT_WORK);
-    if at.is_empty() { String::new() } else { format!("; {}", at.join(", ")) }
+    let at = at_work(release, now);
+    if at.is_empty() { at } else { format!("; {at}") }
 }
 
 fn since(then: Option<Timestamp>, now: Timestamp) -> String {

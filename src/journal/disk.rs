@@ -264,6 +264,39 @@ pub fn beginnings(state: &Path) -> impl Iterator<Item = (Event, String, PathBuf)
     })
 }
 
+/// Says which journals do not begin with an event. [`all`] leaves them out.
+#[must_use]
+pub(super) fn unreadable(state: &Path) -> Vec<String> {
+    let entries = match fs::read_dir(state) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![format!("cannot read {}: {error}", state.display())],
+    };
+    let paths = entries.flatten().filter(|folder| folder.file_name().to_str().is_some_and(is_id));
+    let mut problems: Vec<_> =
+        paths.filter_map(|folder| problem_of_first(&folder.path().join(FILE))).collect();
+    problems.sort();
+    problems
+}
+
+/// Says why a journal has no first event, unless it does not exist or was torn before its first event was whole.
+fn problem_of_first(path: &Path) -> Option<String> {
+    let told = |why: &str| Some(format!("{}: {}", path.display(), text::line(why, 300)));
+    let mut line = String::new();
+    let file = match file::open_regular(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => return told(&error.to_string()),
+    };
+    match BufReader::new(file.take(LONGEST_LINE)).read_line(&mut line) {
+        Err(error) => told(&error.to_string()),
+        Ok(_) if !line.ends_with('\n') => None,
+        Ok(_) => {
+            Event::from_line(&line).err().and_then(|why| told(&format!("not an event: {why}")))
+        }
+    }
+}
+
 /// Returns whether a text may be a release's id, which becomes a part of paths and keys.
 #[must_use]
 pub fn is_id(text: &str) -> bool {
@@ -378,6 +411,23 @@ mod tests {
         symlink(journal.path(), state.join("r3").join(FILE)).expect("symlink");
         assert!(bytes_of(&state.join("r3").join(FILE)).is_err());
         assert_eq!(all(&state).len(), 2, "a symlink is no journal");
+        assert_eq!(unreadable(&state).len(), 1, "and is reported");
+    }
+
+    #[test]
+    fn journal_without_a_first_event_is_reported_unless_it_is_torn() {
+        let state = tempfile::tempdir().expect("temp dir");
+        for (id, text) in [("torn", "{\"v\":1,"), ("bad", "garbage\n"), ("not an id", "garbage\n")]
+        {
+            let folder = state.path().join(id);
+            fs::create_dir(&folder).expect("mkdir");
+            fs::write(folder.join(FILE), text).expect("write");
+        }
+        let problems = unreadable(state.path());
+        let path = state.path().join("bad").join(FILE).display().to_string();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(&format!("{path}: not an event: ")), "{problems:?}");
+        assert!(unreadable(&state.path().join("none")).is_empty());
     }
 
     #[test]

@@ -1,24 +1,26 @@
 //! Finds and reads journals of releases on this machine and in Consul. For a release with both, it selects
 //! the valid one.
 
+mod beginnings;
 mod comparison;
+mod recent;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::{Instant, timeout, timeout_at};
 
+pub use beginnings::{Beginnings, beginnings};
 use comparison::Comparison;
+pub use recent::{Recent, Unread, each, recent};
 
 use super::disk::{self, Folding};
 use super::pieces;
 use super::replica::{self, ReplicaId};
 use crate::consul::Client;
-use crate::release::{
-    CommandKind, Event, EventKind, NodeState, Outcome, Release, RotationState, Started,
-};
+use crate::release::{CommandKind, NodeState, Outcome, Release, RotationState};
 use crate::text;
 use crate::world::World;
 
@@ -27,9 +29,6 @@ pub const TIME: Duration = Duration::from_secs(5);
 
 /// Time limit to read the one journal that a command continues.
 pub const TIME_FOR_ONE: Duration = Duration::from_secs(60);
-
-/// The limit of the variables of a later release that is compared, in bytes.
-const LARGEST_INPUTS: usize = 256 * 1024;
 
 /// A release from its journal.
 #[derive(Debug)]
@@ -133,127 +132,12 @@ pub async fn later<W: World>(
     Ok(None)
 }
 
-/// The last releases whose journals could be read.
-#[derive(Debug, Default)]
-pub struct Recent {
-    /// The newest first. Only those that are kept whole have their playbooks.
-    pub releases: Vec<Release>,
-    /// Problems with unreadable journals.
-    pub problems: Vec<String>,
-    /// Why Consul could not list some or all releases.
-    pub unlisted: Option<String>,
-}
-
-/// Reads the last `most` releases, one after the other, within one time limit for all of them. Only the states of
-/// these `nodes` are kept, except for the newest release, the newest `deploy` or `rollback`, and the newest `deploy`.
-pub async fn recent<W: World>(
-    state: &Path,
-    client: Option<&Client<W>>,
-    service: &str,
-    most: usize,
-    nodes: &BTreeSet<&str>,
-) -> Recent {
-    let mut recent = Recent::default();
-    let deadline = Instant::now() + TIME;
-    let places = newest(state, client, service, deadline, &mut recent.unlisted).await;
-    for (name, places) in places.into_iter().take(most) {
-        let read = timeout_at(deadline, read(client, service, &name, &places, Keep::Release));
-        match read.await {
-            Ok(Ok(past)) => {
-                let command = past.release.started.as_ref().map(|started| started.command);
-                let is_new = |is: &dyn Fn(CommandKind) -> bool| {
-                    let before = recent.releases.iter().filter_map(|old| old.started.as_ref());
-                    command.is_some_and(is) && !before.map(|old| old.command).any(is)
-                };
-                let whole = recent.releases.is_empty()
-                    || is_new(&CommandKind::is_release)
-                    || is_new(&|command| command == CommandKind::Deploy);
-                recent.releases.push(if whole {
-                    past.release
-                } else {
-                    outline(past.release, nodes)
-                });
-            }
-            Ok(Err(error)) => recent.problems.push(format!("{error:#}")),
-            Err(_) => {
-                recent.problems.push(format!("{name} and older releases: {}", late()));
-                break;
-            }
-        }
-    }
-    recent
-}
-
-/// The outline of an older release: its id, its command, and the states of nodes.
-fn outline(mut release: Release, nodes: &BTreeSet<&str>) -> Release {
-    release.nodes.retain(|name, _| nodes.contains(name.as_str()));
-    let started = release.started.map(|started| {
-        let inputs = started.inputs.outline();
-        Started { inputs, from: None, to: None, ..started.outline() }
-    });
-    Release { started, finished: None, stopping: None, ..release }
-}
-
-/// The start events of the last releases that could be read.
-#[derive(Debug, Default)]
-pub struct Beginnings {
-    /// The newest first, without their playbooks.
-    pub started: Vec<Started>,
-    /// Why there may be more.
-    pub missing: Option<String>,
-}
-
-/// Reads the start events of the last `most` releases, one after the other, within one time limit for all of
-/// them.
-pub async fn beginnings<W: World>(
-    state: &Path,
-    client: Option<&Client<W>>,
-    service: &str,
-    most: usize,
-) -> Beginnings {
-    let mut found = Beginnings::default();
-    let deadline = Instant::now() + TIME;
-    let places = newest(state, client, service, deadline, &mut found.missing).await;
-    for (name, place) in places.into_iter().take(most) {
-        let first = match (&place.path, &place.kept, client) {
-            (Some(path), _, _) => disk::first(path),
-            (None, Some(kept), Some(client)) => {
-                let beginning = timeout_at(deadline, replica::begins(client, service, kept));
-                let Ok(first) = beginning.await else {
-                    found.missing = Some(format!("journals in Consul: {}", late()));
-                    break;
-                };
-                first.ok().flatten()
-            }
-            (None, Some(_), None) | (None, None, _) => None,
-        };
-        if let Some(Event { fact: EventKind::ReleaseStarted(started), .. }) = first {
-            let started = started.outline();
-            if size(&started) > LARGEST_INPUTS {
-                found.missing = Some(format!(
-                    "the journal of {name} has more than {} of variables",
-                    text::size(LARGEST_INPUTS as u64)
-                ));
-                continue;
-            }
-            found.started.push(started);
-        }
-    }
-    found
-}
-
-/// How much of a start event is kept, in bytes.
-fn size(started: &Started) -> usize {
-    let texts = [Some(&started.service), started.from.as_ref(), started.to.as_ref()];
-    texts.into_iter().flatten().map(String::len).sum::<usize>() + started.inputs.size()
-}
-
 /// Every known release, the newest first.
 async fn newest<W: World>(
     state: &Path,
     client: Option<&Client<W>>,
     service: &str,
-    deadline: Instant,
+    (deadline, time): (Instant, Duration),
     unlisted: &mut Option<String>,
 ) -> Vec<(String, Places)> {
     let places = match timeout_at(deadline, places(state, client, service)).await {
@@ -263,7 +147,7 @@ async fn newest<W: World>(
             local(state)
         }
         Err(_) => {
-            *unlisted = Some(format!("journals in Consul: {}", late()));
+            *unlisted = Some(format!("journals in Consul: {}", late(time)));
             local(state)
         }
     };
@@ -272,8 +156,8 @@ async fn newest<W: World>(
     places
 }
 
-fn late() -> String {
-    format!("not read within {}", text::duration(TIME))
+fn late(time: Duration) -> String {
+    format!("not read within {}", text::duration(time))
 }
 
 fn local(state: &Path) -> BTreeMap<String, Places> {

@@ -22,11 +22,14 @@ pub(super) const JOURNAL: Wait<'_> =
 pub(super) const JOURNALS: Wait<'_> =
     Wait { what: "reading the journals of past releases", at_most: journals::TIME };
 
+/// The name of the wait while every past journal is read.
+pub(super) const PAST: Wait<'_> = Wait { at_most: journals::TIME_FOR_ONE, ..JOURNALS };
+
 /// The number of releases that are read.
 const RELEASES: usize = 20;
 
-/// How long Consul may take to list them.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long Consul may take for one answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last releases, `node out` and `node in` included.
 #[derive(Debug, Default)]
@@ -53,8 +56,8 @@ impl History {
         let nodes = session.loaded.playbook.nodes.iter().map(Node::display_name).collect();
         let recent =
             journals::recent(&session.state, client.as_ref(), service, RELEASES, &nodes).await;
-        let unlisted = recent.unlisted.filter(|_| reachable);
-        let problems = recent.problems.into_iter().chain(unlisted).collect();
+        let unlisted = recent.unread.unlisted.filter(|_| reachable);
+        let problems = recent.unread.problems.into_iter().chain(unlisted).collect();
         Self { releases: recent.releases, problems }
     }
 

@@ -10,9 +10,10 @@
 //! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
 //!   [`held`]: nodes that operators hold;
 //!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
+//!   [`lock_state`]: the lock, without taking it;
 //! * [`plan_file`]: plans on the disk; [`binding`]: whether anything was changed since a plan was made;
-//! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`], [`init`]: one file per
-//!   command.
+//! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`], [`past`] (`history`),
+//!   [`init`]: one file per command.
 
 pub mod binding;
 pub mod caller;
@@ -24,9 +25,11 @@ mod held;
 pub mod history;
 pub mod init;
 pub mod lock;
+pub mod lock_state;
 pub mod locking;
 mod look;
 pub mod node;
+pub mod past;
 pub mod plan;
 pub mod plan_file;
 pub mod refusal;

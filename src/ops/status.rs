@@ -4,22 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::caller::{Wait, unless_stopped};
+use super::caller::unless_stopped;
 use super::history::History;
+use super::lock_state::LockState;
 use super::look::look;
-use super::{Caller, Connections, Refusal, Session, history, locking};
-use crate::lock::{Holder, LockStatus, Process};
+use super::{Caller, Connections, Refusal, Session, history};
 use crate::plan::LastLook;
 use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Started};
 use crate::spec::{NodeSpec, Spec};
 use crate::suggestions::{self, Inspection, Situation};
 use crate::survey::{Fleet, NodeFacts};
 use crate::world::World;
-
-/// How long Consul may take to read the lock.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The content of `status`.
 #[derive(Debug)]
@@ -45,19 +41,6 @@ pub enum Level {
     Unknown,
 }
 
-/// The lock of the service.
-#[derive(Debug, Clone)]
-pub enum LockState {
-    /// It is free.
-    Free,
-    /// A process holds it. The holder may be unknown.
-    Held(Option<Holder>, Process),
-    /// A process of this machine held it and has ended. The next command on this machine takes it at once.
-    Left(Holder),
-    /// It cannot be read. The text is the reason.
-    Unknown(String),
-}
-
 /// Reads everything that `status` shows.
 ///
 /// # Errors
@@ -73,19 +56,7 @@ pub async fn status<W: World, C: Caller>(
     let reachable = fleet.registry_problem.is_none();
     let history = History::read(session, connections, reachable);
     let history = unless_stopped(caller, history::JOURNALS, history).await?;
-    // It was just asked for long enough.
-    let patience = if reachable { LOCK_PATIENCE } else { Duration::ZERO };
-    let client = connections.shared_in_passing(patience);
-    let lock = locking::look(session, client.as_ref());
-    let wait = Wait { at_most: LOCK_PATIENCE, ..locking::LOOK };
-    let lock = match unless_stopped(caller, wait, lock).await? {
-        Ok(Some(LockStatus { session: Some(_), holder, process })) => match (holder, process) {
-            (Some(holder), Process::Ended) => LockState::Left(holder),
-            (holder, process) => LockState::Held(holder, process),
-        },
-        Ok(_) => LockState::Free,
-        Err(problem) => LockState::Unknown(problem),
-    };
+    let lock = LockState::read(session, connections, caller, reachable).await?;
     Ok(Status { fleet, history, lock })
 }
 
@@ -100,11 +71,9 @@ impl Status {
     /// Returns the last release and its first record if a process runs it, or may run it.
     #[must_use]
     pub fn running(&self) -> Option<(&Release, &Started)> {
-        self.last().filter(|(release, started)| match &self.lock {
-            _ if release.finished.is_some() => false,
-            LockState::Free | LockState::Left(_) | LockState::Unknown(_) => false,
-            LockState::Held(None, _) => true,
-            LockState::Held(Some(holder), _) => holder.release == started.inputs.release(),
+        self.last().filter(|(release, started)| {
+            let runs = || self.lock.runs(started.inputs.release());
+            release.finished.is_none() && runs() == Some(true)
         })
     }
 

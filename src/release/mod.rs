@@ -4,7 +4,8 @@
 //!   [`redacted`]: events contain no secret;
 //! * [`inputs`], [`planned`], [`restore`]: the inputs of a release, the plan for each node, and what nodes ran before;
 //!   [`hold`]: why a node stays out of rotation;
-//! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node.
+//! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node;
+//! * [`runs`], [`summary`]: how long it took, and all of it in one line.
 
 mod command;
 mod event;
@@ -16,8 +17,10 @@ mod outcome;
 mod planned;
 mod redacted;
 mod restore;
+mod runs;
 mod state;
 mod step;
+mod summary;
 
 pub use command::CommandKind;
 pub use event::{
@@ -31,5 +34,7 @@ pub use node::{Direction, Leaving, NodeState, Phase, RotationState, Stopped};
 pub use outcome::{Finished, Outcome};
 pub use planned::{Planned, PlannedAction, PlannedNodes};
 pub use restore::RestorePoint;
+pub use runs::Runs;
 pub use state::{Change, Release};
 pub use step::Step;
+pub use summary::{NodeCounts, RunState, Summary, at_work};

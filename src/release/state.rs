@@ -10,6 +10,8 @@
 //! * a node is done only after it was confirmed in;
 //! * nothing happens after the end.
 
+mod change;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail, ensure};
@@ -20,7 +22,10 @@ use super::event::{Event, EventKind, Resumed, Started};
 use super::node::{NodeState, Phase};
 use super::outcome::Finished;
 use super::planned::{Planned, PlannedAction};
+use super::runs::Runs;
 use super::step::Step;
+
+pub use change::Change;
 
 /// A release in its current state.
 #[derive(Debug, Clone, Default)]
@@ -45,25 +50,10 @@ pub struct Release {
     pub begun: Option<jiff::Timestamp>,
     /// The time of the last event, for people.
     pub latest: Option<jiff::Timestamp>,
-}
-
-/// The change by an event.
-#[derive(Debug)]
-pub enum Change {
-    /// None: the event only informs.
-    Nothing,
-    /// The release begins.
-    Started(Box<Started>),
-    /// The release is resumed.
-    Resumed(Box<Resumed>),
-    /// A node's state.
-    Node(String, Box<NodeState>),
-    /// These nodes begin, either their update or their rollback.
-    Batch(usize, Vec<String>, bool),
-    /// No further node is selected.
-    Stopping(String),
-    /// The end.
-    Finished(Box<Finished>),
+    /// How long its runs took.
+    pub runs: Runs,
+    /// The user that resumed it last.
+    pub resumed_by: Option<String>,
 }
 
 impl Release {
@@ -82,7 +72,8 @@ impl Release {
             (name.clone(), node)
         });
         let (stopping, finished) = (self.stopping.clone(), self.finished.clone());
-        Self { started, nodes: nodes.collect(), stopping, finished, ..*self }
+        let resumed_by = self.resumed_by.clone();
+        Self { started, nodes: nodes.collect(), stopping, finished, resumed_by, ..*self }
     }
 
     /// Folds a list of events.
@@ -174,6 +165,7 @@ impl Release {
     pub fn commit(&mut self, event: &Event, change: Change) {
         self.begun.get_or_insert(event.at);
         self.latest = Some(event.at);
+        self.runs.take(event);
         if let EventKind::Warning { .. } = event.fact {
             self.warnings += 1;
         }
@@ -184,8 +176,8 @@ impl Release {
                 self.started = Some(*started);
             }
             Change::Resumed(resumed) => {
-                self.finished = None;
-                self.stopping = None;
+                (self.finished, self.stopping) = (None, None);
+                self.resumed_by = Some(resumed.actor);
                 if let Some(started) = &mut self.started {
                     if let Some(playbook) = resumed.playbook {
                         started.playbook = playbook;

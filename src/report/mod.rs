@@ -12,6 +12,7 @@ mod json;
 mod live;
 pub mod markdown;
 mod now;
+mod past;
 mod plain;
 mod print;
 mod sections;
@@ -30,9 +31,11 @@ pub use end::Report;
 pub use json::Json;
 pub use live::Live;
 pub use now::{NodeView, serving};
+pub use past::PastReleases;
 pub use plain::Plain;
 pub(crate) use print::{
     broken_question, for_stdout, print_excerpt, print_page, print_stderr, print_stdout,
+    stdout_width,
 };
 pub use print::{log_line, log_to};
 

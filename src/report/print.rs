@@ -74,11 +74,16 @@ pub(crate) fn broken_question(prompt: &str) -> (String, String) {
     question(&secret::hide(prompt), width_of(io::stderr()))
 }
 
+/// The width of stdout, if it is a terminal.
+pub(crate) fn stdout_width() -> Option<usize> {
+    width_of(io::stdout())
+}
+
 /// The form of a page for stdout, without secrets: on a terminal, long lines are broken between words. The log file gets
 /// it, too.
 pub(crate) fn for_stdout(page: &str) -> String {
     log(page);
-    broken(page, width_of(io::stdout()))
+    broken(page, stdout_width())
 }
 
 /// Breaks the lines of a page. Secrets are hidden first: a broken one would no longer be found.

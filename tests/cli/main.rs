@@ -10,6 +10,7 @@ mod dependencies;
 mod encodings;
 mod generated;
 mod health;
+mod history;
 mod hostile;
 mod init;
 mod keys;

@@ -24,6 +24,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["resume"],
     &["rollback"],
     &["status"],
+    &["history"],
     &["node"],
     &["node", "out"],
     &["node", "in"],

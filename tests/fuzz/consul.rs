@@ -115,7 +115,7 @@ async fn all(client: &Arc<Client<Parrot>>) {
     let recent =
         history::recent(nowhere, Some(client.as_ref()), "app", 20, &["app-1"].into()).await;
     history::beginnings(nowhere, Some(client.as_ref()), "app", 20).await;
-    for problem in recent.problems.iter().chain(&recent.unlisted) {
+    for problem in recent.unread.problems.iter().chain(&recent.unread.unlisted) {
         assert_printable(problem);
     }
 }

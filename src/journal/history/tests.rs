@@ -1,5 +1,6 @@
 //! Journals of a slow Consul, on a paused clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
@@ -68,7 +69,7 @@ async fn all_journals_together_take_no_more_than_their_time() {
     let recent = recent(nowhere, Some(&client), "app", 20, &BTreeSet::new()).await;
     assert!(begun.elapsed() <= TIME, "{:?}", begun.elapsed());
     assert_eq!(recent.releases.len(), 1, "of each, its keys are asked for and its pieces");
-    assert_eq!(recent.problems, ["a5 and older releases: not read within 5s"]);
+    assert_eq!(recent.unread.problems, ["a5 and older releases: not read within 5s"]);
     let begun = Instant::now();
     let found = beginnings(nowhere, Some(&client), "app", 20).await;
     assert!(begun.elapsed() <= TIME, "{:?}", begun.elapsed());
