@@ -407,7 +407,7 @@ impl Repeated {
         }
         let is_by_hand = matches!(command, "node out" | "node in");
         // The release's journal contains the variables.
-        let known = matches!(command, "resume" | "rollback");
+        let known = matches!(command, "resume" | "rollback" | "history" | "show");
         let is_used = |name: &String| {
             let is_needless = is_by_hand && self.release_only.contains(name);
             !(known || is_needless || is_restart && self.choose_version.contains(name))
@@ -416,7 +416,7 @@ impl Repeated {
             line += &format!(" --var {}", quote(&format!("{name}={value}")));
         }
         // `--yes` answers a question that these commands do not ask.
-        let asks = !is_by_hand && command != "status";
+        let asks = !is_by_hand && !matches!(command, "status" | "history" | "show");
         let is_answer = |argument: &&String| *argument == "--yes" && !asks;
         for argument in self.arguments.iter().filter(|argument| !is_answer(argument)) {
             line += &format!(" {}", quote_option(argument));

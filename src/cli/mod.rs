@@ -26,6 +26,7 @@ mod resume;
 mod rollback;
 mod schema;
 mod shells;
+pub mod show;
 mod signals;
 mod status;
 mod terminal;
@@ -76,6 +77,8 @@ enum Command {
     Status(status::Arguments),
     /// Show past releases: who, when, what, how long, and why each one stopped
     History(history::Arguments),
+    /// Show one past release: its steps, why it stopped, where the time went
+    Show(show::Arguments),
     /// Take nodes out of rotation by hand, or return them, with the checks of a release
     #[command(subcommand)]
     Node(node::Arguments),
@@ -103,6 +106,7 @@ impl Command {
             Self::Rollback(_) => "rollback",
             Self::Status(_) => "status",
             Self::History(_) => "history",
+            Self::Show(_) => "show",
             Self::Node(_) => "node",
             Self::Lock(_) => "lock",
             Self::Schema(_) => "schema",
@@ -170,6 +174,7 @@ fn ran(command: Command, global: &Global) -> Exit {
         Command::Rollback(arguments) => rollback::run(&arguments, global),
         Command::Status(arguments) => status::run(&arguments, global),
         Command::History(arguments) => history::run(&arguments, global),
+        Command::Show(arguments) => show::run(&arguments, global),
         Command::Node(arguments) => node::run(&arguments, global),
         Command::Lock(arguments) => lock::run(&arguments, global),
         Command::Schema(arguments) => Ok(schema::run(&arguments)),

@@ -4,7 +4,7 @@
 //! engine continues. A line that a crash has torn is the last one; it is dropped when the journal is read.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -269,7 +269,7 @@ pub fn beginnings(state: &Path) -> impl Iterator<Item = (Event, String, PathBuf)
 pub(super) fn unreadable(state: &Path) -> Vec<String> {
     let entries = match fs::read_dir(state) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
         Err(error) => return vec![format!("cannot read {}: {error}", state.display())],
     };
     let paths = entries.flatten().filter(|folder| folder.file_name().to_str().is_some_and(is_id));
@@ -282,10 +282,12 @@ pub(super) fn unreadable(state: &Path) -> Vec<String> {
 /// Says why a journal has no first event, unless it does not exist or was torn before its first event was whole.
 fn problem_of_first(path: &Path) -> Option<String> {
     let told = |why: &str| Some(format!("{}: {}", path.display(), text::line(why, 300)));
+    let is_absent =
+        |kind: ErrorKind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
     let mut line = String::new();
     let file = match file::open_regular(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) if is_absent(error.kind()) => return None,
         Err(error) => return told(&error.to_string()),
     };
     match BufReader::new(file.take(LONGEST_LINE)).read_line(&mut line) {
@@ -423,6 +425,7 @@ mod tests {
             fs::create_dir(&folder).expect("mkdir");
             fs::write(folder.join(FILE), text).expect("write");
         }
+        fs::write(state.path().join("lock"), "a file").expect("write");
         let problems = unreadable(state.path());
         let path = state.path().join("bad").join(FILE).display().to_string();
         assert_eq!(problems.len(), 1, "{problems:?}");

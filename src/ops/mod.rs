@@ -13,7 +13,7 @@
 //!   [`lock_state`]: the lock, without taking it;
 //! * [`plan_file`]: plans on the disk; [`binding`]: whether anything was changed since a plan was made;
 //! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`], [`past`] (`history`),
-//!   [`init`]: one file per command.
+//!   [`show`], [`init`]: one file per command.
 
 pub mod binding;
 pub mod caller;
@@ -39,6 +39,7 @@ pub mod resume;
 pub mod rollback;
 pub mod secrets;
 pub mod session;
+pub mod show;
 pub mod status;
 
 pub use binding::Bound;

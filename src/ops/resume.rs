@@ -73,7 +73,9 @@ pub(super) async fn find<W: World, C: Caller>(
     past.map_err(|error| {
         let refusal = super::refusal::of_error(&error);
         match id {
-            Some(_) => refusal.hint_at("shows the last release", session.command("status")),
+            Some(_) => {
+                refusal.hint_at("shows the releases that are known", session.command("history"))
+            }
             None => refusal,
         }
     })

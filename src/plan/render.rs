@@ -95,13 +95,7 @@ impl Plan {
             Table::new(&["BATCH", "NODE", "ADDRESS", "RUNS", "KEY", "GATEWAYS", "WILL", "WHY"]);
         let mut batches = self.batch_numbers(spec);
         for row in &self.rows {
-            let will = match row.planned.will {
-                PlannedAction::Update if spec.is_restart => "restart",
-                PlannedAction::Update => "update",
-                PlannedAction::Skip => "nothing",
-                PlannedAction::LeftOut => "left out",
-                PlannedAction::Blocked => "BLOCKED",
-            };
+            let will = row.planned.will.in_words(spec.is_restart);
             let batch = match row.planned.will {
                 PlannedAction::Update => batches.next().map(|batch| batch.to_string()),
                 PlannedAction::Skip | PlannedAction::LeftOut | PlannedAction::Blocked => None,

@@ -5,7 +5,7 @@
 //! * [`inputs`], [`planned`], [`restore`]: the inputs of a release, the plan for each node, and what nodes ran before;
 //!   [`hold`]: why a node stays out of rotation;
 //! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node;
-//! * [`runs`], [`summary`]: how long it took, and all of it in one line.
+//! * [`runs`], [`summary`]: how long it took, and all of it in one line; [`timeline`]: what each node did when.
 
 mod command;
 mod event;
@@ -21,6 +21,7 @@ mod runs;
 mod state;
 mod step;
 mod summary;
+mod timeline;
 
 pub use command::CommandKind;
 pub use event::{
@@ -38,3 +39,4 @@ pub use runs::Runs;
 pub use state::{Change, Release};
 pub use step::Step;
 pub use summary::{NodeCounts, RunState, Summary, at_work};
+pub use timeline::{Activity, Part, Parts, Segment, SegmentEnd, Timeline};

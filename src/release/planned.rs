@@ -84,6 +84,20 @@ struct Place {
     turn: usize,
 }
 
+impl PlannedAction {
+    /// The action in words, for people. In a restart, an updated node only restarts.
+    #[must_use]
+    pub fn in_words(self, is_restart: bool) -> &'static str {
+        match self {
+            Self::Update if is_restart => "restart",
+            Self::Update => "update",
+            Self::Skip => "nothing",
+            Self::LeftOut => "left out",
+            Self::Blocked => "BLOCKED",
+        }
+    }
+}
+
 impl PlannedNodes {
     /// The plan for the node with this name.
     #[must_use]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::command::CommandKind;
+use super::event::Started;
 use super::node::{NodeState, Phase, RotationState};
 use super::outcome::Outcome;
 use super::state::Release;
@@ -20,8 +21,8 @@ pub struct Summary {
     pub id: String,
     /// Its command.
     pub command: CommandKind,
-    /// The versions, as text: ` 1 -> 2`.
-    pub versions: String,
+    /// What it changes, as text after the command: ` 1 -> 2`, or the nodes of a change by hand.
+    pub what: String,
     /// The version before, if all nodes had the same.
     pub from: Option<String>,
     /// The version after.
@@ -152,7 +153,11 @@ impl Summary {
         Some(Self {
             id: started.inputs.release().to_owned(),
             command: started.command,
-            versions: started.versions(),
+            what: if started.command.is_by_hand() {
+                format!(" {}", named(started))
+            } else {
+                started.versions()
+            },
             from: started.from.clone(),
             to: started.to.clone(),
             actor: started.actor.clone(),
@@ -176,6 +181,12 @@ impl Summary {
         let is_planned = release.started.as_ref().is_some_and(|it| it.nodes.turn(node).0 > 0);
         is_planned || release.nodes.get(node).is_some_and(NodeState::is_changed)
     }
+}
+
+/// The nodes of a change by hand.
+fn named(started: &Started) -> String {
+    let names = started.nodes.iter().map(|planned| planned.node.clone());
+    text::few(names, NAMED).join(", ")
 }
 
 /// The steps of the nodes in progress, and since when, if it is still in progress `now`.

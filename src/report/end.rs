@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::now::{NodeView, serving, serving_nodes};
 use super::state_now;
+use super::why::{SameFailure, failures, section, why};
 use crate::playbook::OnFailure;
 use crate::release::{
-    Drained, Failure, Finished, NodeState, Outcome, Phase, PlannedAction, Release, RotationState,
-    Started, Step,
+    Drained, Finished, NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started,
 };
 use crate::spec::Spec;
 use crate::survey::Fleet;
@@ -46,22 +46,7 @@ impl Report<'_> {
             }
             return text;
         }
-        for failure in self.failures() {
-            section(&mut text, "Why", &failure.told());
-            for line in failure.evidence().lines() {
-                let _ = writeln!(text, "        {line}");
-            }
-        }
-        for planned in self.release.planned() {
-            if self
-                .release
-                .nodes
-                .get(&planned.node)
-                .is_some_and(|node| node.phase == Phase::Blocked)
-            {
-                section(&mut text, "Why", &format!("{}, {}", planned.node, planned.why));
-            }
-        }
+        text += &why(self.release);
         section(&mut text, "Nodes", "");
         text += &self.table();
         let _ = writeln!(text, "        {}", self.serving());
@@ -80,20 +65,7 @@ impl Report<'_> {
 
     /// The failures, each with the nodes that have it. Equal failures are one.
     pub(super) fn failures(&self) -> Vec<SameFailure<'_>> {
-        let mut failures: Vec<SameFailure<'_>> = Vec::new();
-        for (name, node) in self.release.in_order() {
-            let Some(failure) = &node.failure else { continue };
-            let is_same = |other: &&mut SameFailure<'_>| {
-                (&other.failure.reason, other.step) == (&failure.reason, node.failed_at)
-            };
-            match failures.iter_mut().find(is_same) {
-                Some(same) => same.nodes.push(name),
-                None => {
-                    failures.push(SameFailure { nodes: vec![name], failure, step: node.failed_at });
-                }
-            }
-        }
-        failures
+        failures(self.release)
     }
 
     /// The result in one line. `None` if the release has none.
@@ -241,38 +213,6 @@ impl Report<'_> {
     }
 }
 
-/// A failure, and the nodes that have it.
-pub(super) struct SameFailure<'a> {
-    nodes: Vec<&'a str>,
-    failure: &'a Failure,
-    step: Option<Step>,
-}
-
-impl SameFailure<'_> {
-    /// The nodes, the step and the reason, in one line.
-    pub(super) fn told(&self) -> String {
-        let step = self.step.map_or(String::new(), |step| format!("{step}: "));
-        format!("{}, {step}{}", self.nodes.join(", "), self.failure.reason)
-    }
-
-    /// What was seen, one thing per line.
-    pub(super) fn evidence(&self) -> String {
-        let Failure { seen, log, .. } = self.failure;
-        let mut text = String::new();
-        for (label, line) in seen {
-            let (label, line) = (text::harmless(label), text::harmless(line));
-            let _ = writeln!(text, "{label:<11} {line}");
-        }
-        for line in log {
-            let _ = writeln!(text, "log         {}", text::harmless(line));
-        }
-        if self.nodes.len() > 1 && !text.is_empty() {
-            let _ = writeln!(text, "(as seen at {})", text::harmless(self.nodes[0]));
-        }
-        text
-    }
-}
-
 /// Says how many nodes the release left out that run another version.
 fn left_behind(started: &Started) -> String {
     let mut versions: BTreeMap<&str, usize> = BTreeMap::new();
@@ -287,10 +227,6 @@ fn left_behind(started: &Started) -> String {
         format!("{} {verb} left on version {version}", count(*number, "node"))
     });
     told.collect::<Vec<_>>().join(", ")
-}
-
-fn section(text: &mut String, label: &str, rest: &str) {
-    let _ = writeln!(text, "\n{}", format!("{label:<7} {}", text::harmless(rest)).trim_end());
 }
 
 #[cfg(test)]

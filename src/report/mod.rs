@@ -16,6 +16,8 @@ mod past;
 mod plain;
 mod print;
 mod sections;
+mod story;
+mod why;
 mod wrap;
 
 use crate::engine::Sink;
@@ -38,6 +40,7 @@ pub(crate) use print::{
     stdout_width,
 };
 pub use print::{log_line, log_to};
+pub use story::{Failed, Note, Story, StoryText};
 
 /// A reporter: it hears events, and the clock between them.
 pub trait Reporter: Sink {

@@ -109,7 +109,7 @@ fn is_done(state: RunState) -> bool {
 
 /// `deploy 1 -> 2`.
 fn command(release: &Summary) -> String {
-    format!("{}{}", release.command, release.versions)
+    format!("{}{}", release.command, release.what)
 }
 
 fn users(release: &Summary) -> String {
@@ -143,7 +143,7 @@ mod tests {
         let base = Summary {
             id: "edb1d333".into(),
             command: CommandKind::Deploy,
-            versions: " 2.7.0 -> 2.7.1".into(),
+            what: " 2.7.0 -> 2.7.1".into(),
             from: Some("2.7.0".into()),
             to: Some("2.7.1".into()),
             actor: "gitlab:8812".into(),
@@ -171,7 +171,7 @@ mod tests {
         let interrupted = Summary {
             id: "0011aabb".into(),
             command: CommandKind::Restart,
-            versions: ", version 2.7.0 kept".into(),
+            what: ", version 2.7.0 kept".into(),
             state: RunState::Interrupted,
             reason: Some("app-1 at drain".into()),
             nodes: NodeCounts { planned: 1, ..NodeCounts::default() },

@@ -244,7 +244,11 @@ fn version_before(release: &Release, nodes: &[String]) -> Option<String> {
 }
 
 /// The first word and the rest of an event's line, and whether it is printed even when quiet.
-fn wording(event: &Event, release: &Release, verbose: bool) -> Option<(String, String, bool)> {
+pub(super) fn wording(
+    event: &Event,
+    release: &Release,
+    verbose: bool,
+) -> Option<(String, String, bool)> {
     let quietly = |word: &str, rest: String| Some((word.to_owned(), rest, false));
     match &event.fact {
         EventKind::ReleaseStarted(started) => quietly("start", announced(&event.release, started)),

@@ -117,6 +117,7 @@ fn documentation_covers_every_event_type() {
         "src/cli/plan.rs",
         "src/cli/status.rs",
         "src/cli/history.rs",
+        "src/cli/show.rs",
     ] {
         for line in read(file).lines().map(str::trim) {
             let after = |start: &str| line.strip_prefix(start)?.split('"').next();

@@ -23,6 +23,7 @@ mod modules;
 mod package;
 mod plans;
 mod secrets;
+mod show;
 mod signals;
 #[path = "../sim/suggested.rs"]
 mod suggested;

@@ -15,7 +15,7 @@ const DEFECTS: [&str; 8] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "matches", "panic", "todo", "unreachable"];
 
 /// Commands whose help is on the page.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["check"],
     &["doctor"],
@@ -25,6 +25,7 @@ const COMMANDS: [&[&str]; 17] = [
     &["rollback"],
     &["status"],
     &["history"],
+    &["show"],
     &["node"],
     &["node", "out"],
     &["node", "in"],

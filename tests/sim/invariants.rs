@@ -48,6 +48,8 @@ pub(crate) enum Rule {
     StateUntrue,
     /// The journal alone restores the same release.
     JournalUntrue,
+    /// `show` tells every event of a journal, and where all the time of each node went.
+    TimesUntrue,
     /// No registry write without the lock.
     WrittenWithoutLock,
     /// A process that has not just verified its lock uploads, stops, starts and activates nothing.

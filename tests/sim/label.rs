@@ -35,7 +35,9 @@ fn has_ended_well(label: &str, task: Task, end: &End) -> bool {
         | Task::Status
         | Task::Doctor
         | Task::ShowLock
-        | Task::BreakLock => *end == End::Shown,
+        | Task::BreakLock
+        | Task::History
+        | Task::Show => *end == End::Shown,
         Task::Resume if label.contains("rollback") => {
             matches!(end, End::Finished(Outcome::Done | Outcome::Failed | Outcome::RolledBack, _))
         }

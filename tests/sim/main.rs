@@ -50,6 +50,7 @@ mod story;
 #[expect(dead_code, reason = "other test crates use the rest")]
 mod suggested;
 mod suggestions;
+mod told;
 mod two_registries;
 mod typed;
 mod world;

@@ -7,17 +7,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use rollgate::cli::page;
 use rollgate::engine::{RunResult, Sink, StopReason};
 use rollgate::ops::binding::bind;
 use rollgate::ops::doctor::doctor;
-use rollgate::ops::lock::{break_lock, show};
+use rollgate::ops::lock::{break_lock, show as show_lock};
 use rollgate::ops::node::Direction;
+use rollgate::ops::past::{Filter, past};
 use rollgate::ops::plan::plan;
 use rollgate::ops::status::status;
 use rollgate::ops::{
     Bound, Caller, Cause, Connections, Ending, Identity, Question, Refusal, Session, deploy, node,
-    plan_file, resume, rollback,
+    plan_file, resume, rollback, show,
 };
 use rollgate::plan::Selection;
 use rollgate::release::Release;
@@ -27,10 +29,12 @@ use tokio::sync::watch;
 
 use crate::attempt::End;
 use crate::ear::Ear;
+use crate::invariants::Rule;
 use crate::schedule::Schedule;
 use crate::sim::Sim;
 use crate::site;
 use crate::suggested::Suggested;
+use crate::told;
 use crate::typed::Typed;
 
 /// A command.
@@ -52,6 +56,8 @@ pub(crate) enum Task {
     Doctor,
     ShowLock,
     BreakLock,
+    History,
+    Show,
 }
 
 /// The result of a command that was not refused.
@@ -243,9 +249,9 @@ impl Operator {
             | Task::Status
             | Task::Doctor
             | Task::ShowLock
-            | Task::BreakLock => {
-                return self.look(task, &person).await;
-            }
+            | Task::BreakLock
+            | Task::History
+            | Task::Show => return self.look(task, id.as_deref(), &person).await,
         };
         Ok(Shown::Ended(ending))
     }
@@ -267,7 +273,12 @@ impl Operator {
     }
 
     /// Runs a command that changes nothing on nodes and gateways.
-    async fn look(&self, task: Task, person: &Person<'_>) -> Result<Shown, Refusal> {
+    async fn look(
+        &self,
+        task: Task,
+        id: Option<&str>,
+        person: &Person<'_>,
+    ) -> Result<Shown, Refusal> {
         let Self { session, connections, selection, .. } = self;
         let text = match task {
             Task::Plan | Task::PlanOut => {
@@ -284,7 +295,7 @@ impl Operator {
                 let saved = is_saved.then(save).transpose()?;
                 page::plan(&preview, session, selection, saved.as_ref())
             }
-            Task::ShowLock => page::lock(&show(session, connections, person).await?),
+            Task::ShowLock => page::lock(&show_lock(session, connections, person).await?),
             Task::BreakLock => {
                 page::broken(&break_lock(session, connections, person, false).await?)
             }
@@ -293,6 +304,8 @@ impl Operator {
                 let session = if self.is_named { session } else { &unnamed };
                 doctor(session, connections, person).await?.page(&*session.spec()?)
             }
+            Task::History => self.history(person).await?,
+            Task::Show => self.show(id, person).await?,
             _ => {
                 let session = site::without_arguments(session);
                 let spec = session.spec()?;
@@ -303,6 +316,24 @@ impl Operator {
             }
         };
         Ok(Shown::Page(text, Vec::new()))
+    }
+
+    async fn history(&self, person: &Person<'_>) -> Result<String, Refusal> {
+        let (session, filter) = (&self.session, Filter { limit: 20, ..Filter::default() });
+        let past = past(session, &self.connections, person, &filter).await?;
+        let page = page::past(&past, session, &filter, (TimeZone::UTC, None));
+        Ok(page::unread(&past.problems) + &page)
+    }
+
+    async fn show(&self, id: Option<&str>, person: &Person<'_>) -> Result<String, Refusal> {
+        let session = site::without_arguments(&self.session);
+        let shown = show::show(&session, &self.connections, person, id).await?;
+        let (page, wrong) = told::page(&shown);
+        let world = &self.connections.world;
+        for wrong in wrong {
+            world.look(|state| state.violate(Rule::TimesUntrue, wrong));
+        }
+        Ok(page::unread(&shown.problems) + &page)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! rollgate's own commands run in the simulated world and print by its own reporters. `UPDATE=1` writes the page.
 
+mod afterwards;
 mod beforehand;
 
 use std::path::Path;
@@ -414,10 +415,17 @@ fn what_next() -> Vec<String> {
 #[test]
 fn reports_page_shows_every_situation() {
     let mut page = String::from("What an operator sees. Written by tests/sim/reports.rs.\n");
-    page +=
-        &[plans(), beforehand::scenes(), releases(), interruptions(), two_operators(), what_next()]
-            .concat()
-            .concat();
+    page += &[
+        plans(),
+        beforehand::scenes(),
+        releases(),
+        interruptions(),
+        two_operators(),
+        what_next(),
+        afterwards::scenes(),
+    ]
+    .concat()
+    .concat();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots/reports.txt");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, &page).expect("written");

@@ -197,6 +197,8 @@ impl Scene {
             Task::Doctor => "doctor app.yaml",
             Task::ShowLock => "lock show app.yaml",
             Task::BreakLock => "lock break app.yaml",
+            Task::History => "history app.yaml",
+            Task::Show => "show app.yaml",
         };
         let mut screen = attempt.screen.clone();
         for machine in ["machine-0", "machine-1"] {

@@ -97,6 +97,9 @@ pub(crate) fn run(schedule: &Schedule, scratch: &Path, history: bool) -> Ran {
             None => story.go_on(&first, after),
         }
     }
+    if goes_on {
+        story.shows_its_end();
+    }
     let (ends, clock) = (std::mem::take(&mut story.ends), story.clock);
     let ran = story.look(|state| Ran {
         end: first.end,
@@ -128,6 +131,19 @@ pub(crate) struct Story<'a> {
 }
 
 impl Story<'_> {
+    /// Whatever journal is there, `show` and `history` tell what it says.
+    fn shows_its_end(&mut self) {
+        for task in [Task::Show, Task::History] {
+            let place = Place { schedule: self.schedule, root: self.root, shared: &self.shared };
+            let act = Act { hears: false, ..Act::new(task, 0) };
+            let end = place.attempt(act, self.clock, false).end;
+            if end != End::Shown {
+                let text = format!("{task:?} ends {end:?}");
+                self.look(|state| state.violate(Rule::TimesUntrue, text));
+            }
+        }
+    }
+
     pub(crate) fn folder(&self, machine: usize) -> PathBuf {
         self.root.join(format!("machine-{machine}"))
     }
@@ -178,6 +194,9 @@ impl Story<'_> {
         let journals = journal::all(&self.folder(act.machine));
         let path = journals.into_iter().find(|(_, release, _)| *release == last);
         let path = path.map(|(_, _, path)| path);
+        if let Some(path) = &path {
+            self.look(|state| state.check_times(path));
+        }
         let told = tells && attempt.others.iter().all(|other| other.durable == 0);
         let (ended_at, end) = (attempt.ended_at, attempt.end.clone());
         attempt.end = self.look(|state| {

@@ -68,6 +68,8 @@ impl Typed {
             "node in" => Task::NodeIn(0),
             "lock show" => Task::ShowLock,
             "lock break" => Task::BreakLock,
+            "history" => Task::History,
+            "show" => Task::Show,
             other => panic!("`{other}` is not known here: {line}"),
         };
         let selects = matches!(task, Task::Deploy | Task::Plan | Task::PlanOut);

@@ -1,0 +1,109 @@
+//! `show`: one past release, from its journal. It changes nothing.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::caller::unless_stopped;
+use super::history::JOURNAL;
+use super::lock_state::LockState;
+use super::{Caller, Cause, Connections, Refusal, Session, resume};
+use crate::journal::history::{self as journals, JournaledRelease};
+use crate::playbook::Playbook;
+use crate::release::{CommandKind, Outcome, Release, Summary};
+use crate::suggestions::{Repeated, Situation};
+use crate::world::World;
+
+/// What the command shows after a release that is not done.
+const STATE_NOW: &str = "show every node, and what to do next";
+
+/// A past release.
+#[derive(Debug)]
+pub struct Shown {
+    /// The release, with its journal.
+    pub past: JournaledRelease,
+    /// The release in one line.
+    pub summary: Summary,
+    /// How long a node had to stay healthy.
+    pub stays_healthy: Duration,
+    /// The next command and its purpose; none after a release that is done.
+    pub next: Vec<(String, String)>,
+    /// The commands that its report suggested at its end, made anew: a journal may come from another machine.
+    pub suggested: Vec<(String, String)>,
+    /// What could not be read.
+    pub problems: Vec<String>,
+}
+
+/// Finds a release by its id or an unambiguous start of it, by default the last one, and reads its journal.
+///
+/// # Errors
+///
+/// If there is none or there are several, its journal cannot be read, or the caller asks to stop.
+pub async fn show<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    id: Option<&str>,
+) -> Result<Shown, Refusal> {
+    let (past, mut problems) = find(session, connections, caller, id).await?;
+    let lock = match past.release.finished {
+        Some(_) => LockState::Free,
+        None => LockState::read(session, connections, caller, problems.is_empty()).await?,
+    };
+    if let LockState::Unknown(problem) = &lock {
+        problems.push(format!("the lock: {problem}"));
+    }
+    let Some(summary) = Summary::of(&past.release, lock.runs(&past.id)) else {
+        let id = id.unwrap_or(&past.id);
+        return Err(Refusal::new(Cause::Refused, format!("release {id} did not start")));
+    };
+    let is_done = matches!(summary.state.outcome(), Some(Outcome::Done | Outcome::Nothing));
+    let repeated = Repeated { variables: Vec::new(), ..session.repeated(false) };
+    let status = (STATE_NOW.to_owned(), repeated.command("status", []));
+    Ok(Shown {
+        stays_healthy: stays_healthy(&past.release),
+        suggested: suggested(session, &past.release),
+        next: (!is_done).then_some(status).into_iter().collect(),
+        past,
+        summary,
+        problems,
+    })
+}
+
+/// Finds the release. If Consul cannot be read, the journals of this machine may have it.
+async fn find<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    id: Option<&str>,
+) -> Result<(JournaledRelease, Vec<String>), Refusal> {
+    let any = |_: CommandKind| true;
+    let refusal = match resume::find(session, connections, caller, id, any).await {
+        Ok(past) => return Ok((past, Vec::new())),
+        Err(refusal) if refusal.cause == Cause::Stopped => return Err(refusal),
+        Err(refusal) => refusal,
+    };
+    let here = journals::find::<W>(&session.state, None, session.service(), id, any);
+    match unless_stopped(caller, JOURNAL, Box::pin(here)).await? {
+        Ok(past) if connections.shared().is_some() => {
+            let problem = format!("{} (the journal of this machine is shown)", refusal.reason);
+            Ok((past, vec![problem]))
+        }
+        _ => Err(refusal),
+    }
+}
+
+/// How long a node must stay healthy, as the playbook in the journal says.
+fn stays_healthy(release: &Release) -> Duration {
+    let recorded = release.started.as_ref().and_then(|started| started.playbook.value().ok());
+    let playbook = recorded.and_then(|recorded| Playbook::deserialize(&recorded).ok());
+    playbook.map_or(Duration::ZERO, |playbook| playbook.health.min_healthy_time.0)
+}
+
+/// The commands that the report of a release suggests.
+fn suggested(session: &Session, release: &Release) -> Vec<(String, String)> {
+    let Some(started) = &release.started else { return Vec::new() };
+    let outcome = release.finished.as_ref().map_or(Outcome::Stopped, |finished| finished.result);
+    let repeated = session.repeated_of(started);
+    Situation::new(release, outcome, &repeated).commands()
+}
