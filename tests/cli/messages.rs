@@ -15,8 +15,9 @@ const DEFECTS: [&str; 8] =
     ["assert", "assert_eq", "assert_ne", "debug_assert", "matches", "panic", "todo", "unreachable"];
 
 /// Commands whose help is on the page.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
+    &["init"],
     &["check"],
     &["doctor"],
     &["plan"],

@@ -206,6 +206,25 @@ const SPECIAL: &[Special] = &[
         ],
     },
     Special {
+        command: "history",
+        codes: READ,
+        examples: &[
+            ("The last releases:", "rollgate history app.yaml"),
+            (
+                "Those of a node in the last week:",
+                "rollgate history app.yaml --node app-1 --since 7d",
+            ),
+        ],
+    },
+    Special {
+        command: "show",
+        codes: READ,
+        examples: &[
+            ("The last release, and where the time of each node went:", "rollgate show app.yaml"),
+            ("The events of a certain release:", "rollgate show app.yaml 1a2b3c4d --output jsonl"),
+        ],
+    },
+    Special {
         command: "node",
         codes: RELEASE,
         examples: &[
