@@ -235,6 +235,7 @@ impl Story<'_> {
                 attempt.end,
                 End::Finished(Outcome::LockLost | Outcome::Stopped, _)
                     | End::Refused(_)
+                    | End::Stale(_)
                     | End::Locked
                     | End::Nothing
             );
