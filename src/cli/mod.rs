@@ -12,6 +12,7 @@ mod echo;
 mod environment;
 mod exit;
 mod history;
+mod html;
 mod identity;
 mod init;
 mod lock;

@@ -1,6 +1,7 @@
 //! `show`: shows one past release. It changes nothing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -11,12 +12,15 @@ use super::connect::connected;
 use super::exit::Exit;
 use super::history::summary;
 use super::open::{Missing, open};
-use super::{output, page};
-use crate::journal::Folding;
+use super::{html, output, page};
+use crate::journal;
 use crate::ops::show::{Shown, show};
 use crate::ops::{Cause, Refusal};
 use crate::release::{Event, Finished, Outcome, Part};
-use crate::report::{Story, StoryText, print_page};
+use crate::report::{Story, StoryPage, StoryText, print_page};
+
+/// How much is printed at once, in bytes.
+const PIECE: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -29,6 +33,9 @@ pub(super) struct Arguments {
     /// Show only this node
     #[arg(long, value_name = "NODE")]
     node: Option<String>,
+    /// Write the release as a page of HTML to this file: no script, no other file, no network
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "node")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
@@ -39,12 +46,18 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     if let Some(node) = &arguments.node {
         check_node(&shown, node)?;
     }
-    let (story, events) = told(&shown);
+    let story = told(&shown);
+    if let Some(path) = &arguments.html {
+        html::write(path, &html(&shown, &story, TimeZone::system())?)?;
+    }
     if output::form(global) == Output::Jsonl {
-        let text = lines(&shown, &story, &events);
-        return Ok(output::print(&text, Exit::DONE));
+        return Ok(replay(&shown, &story));
     }
     print_page(&page::unread(&shown.problems));
+    if let Some(path) = &arguments.html {
+        let written = format!("Wrote {}\n", path.display());
+        return Ok(output::show(&crate::text::page(&written), Exit::DONE));
+    }
     Ok(output::show(
         &text(&shown, &story, arguments.node.as_deref(), TimeZone::system()),
         Exit::DONE,
@@ -53,7 +66,8 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
 
 /// Refuses a node that the release does not have.
 fn check_node(shown: &Shown, node: &str) -> Result<(), Refusal> {
-    let names: Vec<_> = shown.past.release.in_order().map(|(name, _)| name).collect();
+    let planned = shown.past.release.planned().iter();
+    let names: Vec<_> = planned.map(|planned| planned.node.as_str()).collect();
     if names.contains(&node) {
         return Ok(());
     }
@@ -64,17 +78,12 @@ fn check_node(shown: &Shown, node: &str) -> Result<(), Refusal> {
     )))
 }
 
-/// The release as its journal tells it, and the events in it.
+/// The release as its journal tells it.
 #[must_use]
-pub fn told(shown: &Shown) -> (Story, Vec<Event>) {
-    let (mut story, mut events) = (Story::default(), Vec::new());
-    let mut folding = Folding::new(&shown.past.id);
-    // The journal was read once already.
-    let _ = folding.feed(&shown.past.bytes, |event| {
-        story.take(&event);
-        events.push(event);
-    });
-    (story.finish(), events)
+pub fn told(shown: &Shown) -> Story {
+    let mut story = Story::default();
+    journal::events(&shown.past.bytes).for_each(|event| story.take(&event));
+    story.finish()
 }
 
 /// The release as text for people.
@@ -84,19 +93,37 @@ pub fn text(shown: &Shown, story: &Story, node: Option<&str>, zone: TimeZone) ->
     StoryText { story, summary, stays_healthy: *stays_healthy, node, next, zone }.render()
 }
 
-/// The events of the release as it printed them, where the time of its nodes went, and the end of this command.
-fn lines(shown: &Shown, story: &Story, events: &[Event]) -> String {
-    let mut text = String::new();
-    for event in events {
-        let fact = event.fact.clone().without_secrets();
-        text += &Event { fact, ..event.clone() }.to_line();
+/// The release as a page of HTML.
+///
+/// # Errors
+///
+/// If the page cannot be rendered.
+pub fn html(shown: &Shown, story: &Story, zone: TimeZone) -> Result<String, Refusal> {
+    let Shown { summary, stays_healthy, next, suggested, .. } = shown;
+    let (stays_healthy, now) = (*stays_healthy, jiff::Timestamp::now());
+    let page = StoryPage { story, summary, stays_healthy, next, suggested, zone, now }.render();
+    page.map_err(|error| Refusal::new(Cause::Internal, format!("cannot render the page: {error}")))
+}
+
+/// Prints the events of the release as it printed them, where the time of its nodes went, and the end of this command.
+fn replay(shown: &Shown, story: &Story) -> Exit {
+    let (mut text, mut exit) = (String::new(), Exit::DONE);
+    for event in journal::events(&shown.past.bytes) {
+        text += &Event { fact: event.fact.without_secrets(), ..event }.to_line();
         text.push('\n');
+        if text.len() > PIECE && exit == Exit::DONE {
+            exit = output::print(&std::mem::take(&mut text), exit);
+        }
     }
+    if exit == Exit::DONE { output::print(&(text + &end(shown, story)), exit) } else { exit }
+}
+
+/// The lines of the command itself.
+fn end(shown: &Shown, story: &Story) -> String {
     let mut lines = output::lines().after(&shown.past.id, shown.past.release.seq);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     for name in story.timeline.nodes() {
         let parts = story.timeline.parts(name, shown.stays_healthy);
-        let millis =
-            |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let by_part =
             Part::ALL.map(|part| (part.word().to_owned(), millis(parts.get(part)).into()));
         let data = json!({
@@ -110,5 +137,5 @@ fn lines(shown: &Shown, story: &Story, events: &[Event]) -> String {
     }
     lines.tell("history.release", None, None, summary(&shown.summary));
     let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
-    text + &lines.finish(Finished { next: shown.next.clone(), ..finished })
+    lines.finish(Finished { next: shown.next.clone(), ..finished })
 }

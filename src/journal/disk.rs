@@ -4,7 +4,7 @@
 //! engine continues. A line that a crash has torn is the last one; it is dropped when the journal is read.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -13,7 +13,7 @@ use crate::release::{Event, EventKind, Release};
 use crate::{file, text};
 
 /// The name of the file in a release's folder.
-const FILE: &str = "journal.jsonl";
+pub(super) const FILE: &str = "journal.jsonl";
 
 /// The limit of a line. The longest one contains a playbook, which has at most 1 MiB.
 pub const LONGEST_LINE: u64 = 8 * 1024 * 1024;
@@ -154,6 +154,13 @@ pub fn fold(bytes: &[u8], name: &str) -> Result<Release> {
     Ok(folding.finish())
 }
 
+/// The events of a journal that was read before: all of its lines are events, except perhaps a torn last one.
+pub fn events(bytes: &[u8]) -> impl Iterator<Item = Event> {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let lines = lines.filter_map(|line| line.strip_suffix(b"\n"));
+    lines.filter_map(|line| Event::from_line(&String::from_utf8_lossy(line)).ok())
+}
+
 /// A journal that is parsed piece by piece and is never in memory as a whole.
 #[derive(Debug)]
 pub struct Folding {
@@ -262,41 +269,6 @@ pub fn beginnings(state: &Path) -> impl Iterator<Item = (Event, String, PathBuf)
         let path = folder.path().join(FILE);
         Some((first(&path)?, release, path))
     })
-}
-
-/// Says which journals do not begin with an event. [`all`] leaves them out.
-#[must_use]
-pub(super) fn unreadable(state: &Path) -> Vec<String> {
-    let entries = match fs::read_dir(state) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![format!("cannot read {}: {error}", state.display())],
-    };
-    let paths = entries.flatten().filter(|folder| folder.file_name().to_str().is_some_and(is_id));
-    let mut problems: Vec<_> =
-        paths.filter_map(|folder| problem_of_first(&folder.path().join(FILE))).collect();
-    problems.sort();
-    problems
-}
-
-/// Says why a journal has no first event, unless it does not exist or was torn before its first event was whole.
-fn problem_of_first(path: &Path) -> Option<String> {
-    let told = |why: &str| Some(format!("{}: {}", path.display(), text::line(why, 300)));
-    let is_absent =
-        |kind: ErrorKind| matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory);
-    let mut line = String::new();
-    let file = match file::open_regular(path) {
-        Ok(file) => file,
-        Err(error) if is_absent(error.kind()) => return None,
-        Err(error) => return told(&error.to_string()),
-    };
-    match BufReader::new(file.take(LONGEST_LINE)).read_line(&mut line) {
-        Err(error) => told(&error.to_string()),
-        Ok(_) if !line.ends_with('\n') => None,
-        Ok(_) => {
-            Event::from_line(&line).err().and_then(|why| told(&format!("not an event: {why}")))
-        }
-    }
 }
 
 /// Returns whether a text may be a release's id, which becomes a part of paths and keys.
@@ -413,24 +385,6 @@ mod tests {
         symlink(journal.path(), state.join("r3").join(FILE)).expect("symlink");
         assert!(bytes_of(&state.join("r3").join(FILE)).is_err());
         assert_eq!(all(&state).len(), 2, "a symlink is no journal");
-        assert_eq!(unreadable(&state).len(), 1, "and is reported");
-    }
-
-    #[test]
-    fn journal_without_a_first_event_is_reported_unless_it_is_torn() {
-        let state = tempfile::tempdir().expect("temp dir");
-        for (id, text) in [("torn", "{\"v\":1,"), ("bad", "garbage\n"), ("not an id", "garbage\n")]
-        {
-            let folder = state.path().join(id);
-            fs::create_dir(&folder).expect("mkdir");
-            fs::write(folder.join(FILE), text).expect("write");
-        }
-        fs::write(state.path().join("lock"), "a file").expect("write");
-        let problems = unreadable(state.path());
-        let path = state.path().join("bad").join(FILE).display().to_string();
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].starts_with(&format!("{path}: not an event: ")), "{problems:?}");
-        assert!(unreadable(&state.path().join("none")).is_empty());
     }
 
     #[test]

@@ -9,12 +9,13 @@ pub mod history;
 mod pieces;
 mod prune;
 pub mod replica;
+mod unreadable;
 
 /// How many releases of a service are kept, on a machine and in Consul.
 const KEPT: usize = 20;
 
 pub use disk::{
-    Folding, Journal, LONGEST_LINE, all, beginnings, bytes_of, first, first_of, fold, is_id,
-    latest, parse, read, recent,
+    Folding, Journal, LONGEST_LINE, all, beginnings, bytes_of, events, first, first_of, fold,
+    is_id, latest, parse, read, recent,
 };
 pub use prune::prune;

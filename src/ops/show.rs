@@ -9,6 +9,7 @@ use super::history::JOURNAL;
 use super::lock_state::LockState;
 use super::{Caller, Cause, Connections, Refusal, Session, resume};
 use crate::journal::history::{self as journals, JournaledRelease};
+use crate::json::Written;
 use crate::playbook::Playbook;
 use crate::release::{CommandKind, Outcome, Release, Summary};
 use crate::suggestions::{Repeated, Situation};
@@ -20,7 +21,7 @@ const STATE_NOW: &str = "show every node, and what to do next";
 /// A past release.
 #[derive(Debug)]
 pub struct Shown {
-    /// The release, with its journal.
+    /// The release without its playbook and the states of its nodes, and its journal.
     pub past: JournaledRelease,
     /// The release in one line.
     pub summary: Summary,
@@ -64,7 +65,7 @@ pub async fn show<W: World, C: Caller>(
         stays_healthy: stays_healthy(&past.release),
         suggested: suggested(session, &past.release),
         next: (!is_done).then_some(status).into_iter().collect(),
-        past,
+        past: brief(past),
         summary,
         problems,
     })
@@ -91,6 +92,15 @@ async fn find<W: World, C: Caller>(
         }
         _ => Err(refusal),
     }
+}
+
+/// The same without the states of nodes and the playbook, which may need much memory: they are in the journal.
+fn brief(mut past: JournaledRelease) -> JournaledRelease {
+    past.release.nodes.clear();
+    if let Some(started) = &mut past.release.started {
+        started.playbook = Written::default();
+    }
+    past
 }
 
 /// How long a node must stay healthy, as the playbook in the journal says.

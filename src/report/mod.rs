@@ -8,6 +8,7 @@ mod end;
 mod five;
 #[cfg(test)]
 mod hostile;
+pub mod html;
 mod json;
 mod live;
 pub mod markdown;
@@ -30,6 +31,7 @@ use crate::text;
 pub use background::Background;
 pub(crate) use background::print_stderr_in_time;
 pub use end::Report;
+pub use html::StoryPage;
 pub use json::Json;
 pub use live::Live;
 pub use now::{NodeView, serving};

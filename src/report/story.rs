@@ -1,16 +1,23 @@
 //! A past release, told from its journal: what happened, when, and why.
 
 mod text;
+mod words;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::plain::wording;
+use super::why::SameFailure;
 use crate::release::{
-    CommandKind, Event, EventKind, Failure, Hold, Outcome, PlannedAction, Release, Started, Step,
+    CommandKind, Event, EventKind, Failure, Outcome, PlannedAction, Release, Started, Step,
     Timeline,
 };
 
 pub use text::StoryText;
+use words::told;
+pub(super) use words::{activity, state_then, why_planned};
 
 /// A past release.
 #[derive(Debug, Default)]
@@ -40,41 +47,64 @@ pub struct Note {
     pub text: String,
 }
 
-/// A failure of a node.
+/// A failure, and the nodes that have it. Equal failures of one run are one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
-    /// When.
+    /// When it was first.
     pub at: Timestamp,
-    /// The node.
-    pub node: String,
+    /// The nodes.
+    pub nodes: Vec<String>,
+    /// The run, counted from 1.
+    pub run: usize,
     /// The step.
     pub step: Option<Step>,
     /// Why, and what was seen.
     pub failure: Failure,
 }
 
+impl Failed {
+    /// The failure in the words of reports.
+    pub(super) fn same(&self) -> SameFailure<'_> {
+        let nodes = self.nodes.iter().map(String::as_str).collect();
+        SameFailure { nodes, failure: &self.failure, step: self.step }
+    }
+}
+
 impl Story {
     /// Takes in the next event of the release. An event that cannot follow is left out: readers of journals refuse it.
     pub fn take(&mut self, event: &Event) {
-        if self.release.apply(event).is_err() {
+        if self.release.apply(&without_evidence(event)).is_err() {
             return;
         }
         self.timeline.take(event);
         self.note_changes(event);
-        if let EventKind::NodeFailed(failure) = &event.fact {
-            let node = event.node.clone().unwrap_or_default();
-            let failure = (**failure).clone();
-            self.failures.push(Failed { at: event.at, node, step: event.step, failure });
-        }
-        if let EventKind::ReleaseResumed(resumed) = &event.fact {
-            self.resumed.push((event.at, resumed.actor.clone()));
-        }
-        // Steps are told by the timeline.
-        if matches!(event.fact, EventKind::StepStarted {} | EventKind::StepFinished { .. }) {
-            return;
+        match &event.fact {
+            EventKind::NodeFailed(failure) => self.fail(event, failure),
+            EventKind::ReleaseResumed(resumed) => {
+                self.resumed.push((event.at, resumed.actor.clone()));
+            }
+            // The timeline tells steps.
+            EventKind::StepStarted {} | EventKind::StepFinished { .. } => return,
+            _ => {}
         }
         if let Some((word, text, _)) = wording(event, &self.release, false) {
             self.notes.push(Note { at: event.at, node: event.node.clone(), word, text });
+        }
+    }
+
+    fn fail(&mut self, event: &Event, failure: &Failure) {
+        let (node, step, run) =
+            (event.node.clone().unwrap_or_default(), event.step, self.resumed.len() + 1);
+        let is_same = |other: &&mut Failed| {
+            (other.run, other.step, &other.failure.reason) == (run, step, &failure.reason)
+        };
+        match self.failures.iter_mut().find(is_same) {
+            Some(same) if same.nodes.contains(&node) => {}
+            Some(same) => same.nodes.push(node),
+            None => {
+                let (at, nodes, failure) = (event.at, vec![node], failure.clone());
+                self.failures.push(Failed { at, nodes, run, step, failure });
+            }
         }
     }
 
@@ -88,6 +118,14 @@ impl Story {
     #[must_use]
     pub fn started(&self) -> Option<&Started> {
         self.release.started.as_ref()
+    }
+
+    /// The nodes that the release worked on, in the order in which it began with them.
+    #[must_use]
+    pub fn worked_on(&self) -> Vec<&str> {
+        let planned = self.release.planned().iter();
+        let known: BTreeSet<_> = planned.map(|planned| planned.node.as_str()).collect();
+        self.timeline.nodes().into_iter().filter(|name| known.contains(name)).collect()
     }
 
     /// Notes changes of the lock and of holds.
@@ -134,8 +172,14 @@ impl Story {
     }
 }
 
-/// Whose hold it is, and why.
-fn told(hold: &Hold) -> String {
-    let reason = if hold.reason.is_empty() { String::new() } else { format!(": {}", hold.reason) };
-    format!("by {}{reason}", hold.by)
+/// The same event without what was seen of a failure, which may be most of a journal.
+fn without_evidence(event: &Event) -> Cow<'_, Event> {
+    let EventKind::NodeFailed(failure) = &event.fact else { return Cow::Borrowed(event) };
+    let reason = failure.reason.clone();
+    let Failure { unknown, not_begun, put_back, .. } = **failure;
+    let brief = Failure { reason, unknown, not_begun, put_back, ..Failure::default() };
+    let fact = EventKind::NodeFailed(Box::new(brief));
+    let (release, node) = (event.release.clone(), event.node.clone());
+    let Event { seq, at, step, .. } = *event;
+    Cow::Owned(Event { seq, at, release, node, step, fact })
 }

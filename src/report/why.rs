@@ -9,7 +9,7 @@ use crate::text;
 pub(super) struct SameFailure<'a> {
     pub(super) nodes: Vec<&'a str>,
     pub(super) failure: &'a Failure,
-    step: Option<Step>,
+    pub(super) step: Option<Step>,
 }
 
 impl SameFailure<'_> {
@@ -47,28 +47,20 @@ impl SameFailure<'_> {
     }
 }
 
-/// Groups failures: equal ones are one.
-pub(super) fn grouped<'a>(
-    failures: impl IntoIterator<Item = (&'a str, &'a Failure, Option<Step>)>,
-) -> Vec<SameFailure<'a>> {
-    let mut groups: Vec<SameFailure<'a>> = Vec::new();
-    for (node, failure, step) in failures {
+/// The failures of a release as it is. Equal ones are one.
+pub(super) fn failures(release: &Release) -> Vec<SameFailure<'_>> {
+    let mut failures: Vec<SameFailure<'_>> = Vec::new();
+    for (name, node) in release.in_order() {
+        let Some(failure) = &node.failure else { continue };
         let is_same = |other: &&mut SameFailure<'_>| {
-            (&other.failure.reason, other.step) == (&failure.reason, step)
+            (&other.failure.reason, other.step) == (&failure.reason, node.failed_at)
         };
-        match groups.iter_mut().find(is_same) {
-            Some(same) if same.nodes.contains(&node) => {}
-            Some(same) => same.nodes.push(node),
-            None => groups.push(SameFailure { nodes: vec![node], failure, step }),
+        match failures.iter_mut().find(is_same) {
+            Some(same) => same.nodes.push(name),
+            None => failures.push(SameFailure { nodes: vec![name], failure, step: node.failed_at }),
         }
     }
-    groups
-}
-
-/// The failures of a release as it is.
-pub(super) fn failures(release: &Release) -> Vec<SameFailure<'_>> {
-    let failed = release.in_order();
-    grouped(failed.filter_map(|(name, node)| Some((name, node.failure.as_ref()?, node.failed_at))))
+    failures
 }
 
 /// The nodes that could not be used from the start, each with the reason.

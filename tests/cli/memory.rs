@@ -1,6 +1,6 @@
 //! Parts that send as much as they can: rollgate reports it, and stays below 100 MiB.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,10 @@ fn status(playbook: &str) -> (String, u64) {
 fn run(playbook: &str, arguments: &[&str]) -> (String, u64) {
     let case = Case::new(&[("app.yaml", playbook.as_bytes())]);
     let mut command = case.command(arguments);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    // A pipe would be full before it is read.
+    let mut file = tempfile::tempfile().expect("a file");
+    let copy = || Stdio::from(file.try_clone().expect("the same file"));
+    let mut child = command.stdout(copy()).stderr(copy()).spawn().expect("it runs");
     let mut most = 0;
     while child.try_wait().expect("a child").is_none() {
         // A peak never falls, so the last reading counts; at the first one the child may still have this process's
@@ -64,8 +67,8 @@ fn run(playbook: &str, arguments: &[&str]) -> (String, u64) {
         std::thread::sleep(Duration::from_millis(2));
     }
     let mut text = String::new();
-    child.stdout.take().expect("stdout").read_to_string(&mut text).expect("text");
-    child.stderr.take().expect("stderr").read_to_string(&mut text).expect("text");
+    file.rewind().expect("a file");
+    file.read_to_string(&mut text).expect("text");
     (text, most)
 }
 
@@ -294,6 +297,11 @@ fn resume_takes_bounded_memory_with_long_failure_texts() {
     let (text, most) = run(&playbook, &["resume", "app.yaml", "00000001", "--yes"]);
     assert!(text.contains("the playbook in the journal of 00000001 cannot be read"), "{text}");
     assert!(most < MOST, "{} MiB\n{text}", most / 1024);
+    for output in ["plain", "jsonl"] {
+        let (text, most) = run(&playbook, &["show", "app.yaml", "--output", output]);
+        assert!(text.contains("00000001"), "{text:.2000}");
+        assert!(most < MOST, "show --output {output}: {} MiB", most / 1024);
+    }
 }
 
 #[test]
@@ -311,8 +319,14 @@ fn past_journals_take_bounded_memory() {
         let journals: Vec<_> =
             (1..=20).map(|number| journal(number, &selection, &nodes, &before)).collect();
         let consul = consul_with(journals);
-        let (text, most) = status(&playbook(&consul, KV, &TABLE.replace("GATEWAY", &consul), 2));
+        let playbook = playbook(&consul, KV, &TABLE.replace("GATEWAY", &consul), 2);
+        let (text, most) = status(&playbook);
         assert!(most < MOST, "{name}: {} MiB\n{text}", most / 1024);
+        let (list, most) = run(&playbook, &["history", "app.yaml"]);
+        assert!(most < MOST, "{name}: history: {} MiB", most / 1024);
+        let told =
+            if name == "too many nodes" { "it has more than 20000 nodes" } else { "20 releases" };
+        assert!(list.contains(told), "{name}: {list}");
         let told = if name == "too many nodes" {
             "it has more than 20000 nodes"
         } else {

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::history::{case, killed, release};
+use crate::suggested::parsed;
 
 #[test]
 fn show_tells_each_step_and_where_the_time_went() {
@@ -106,4 +107,23 @@ fn unknown_and_ambiguous_ids_are_refused_as_by_resume() {
     }
     let (_, stderr) = case.exits(2, &["show", "app.yaml", "--node", "node-9"]);
     assert!(stderr.contains("release aaaa0002 has no node `node-9`"), "{stderr}");
+}
+
+/// The commands of a page, as a person copies them.
+#[test]
+fn commands_of_a_page_are_accepted() {
+    let case = case(&[("bbbb0002", &killed("bbbb0002", 2))]);
+    let (stdout, _) = case.exits(0, &["show", "app.yaml", "--html", "page.html"]);
+    assert_eq!(stdout, "Wrote page.html\n");
+    let page = std::fs::read_to_string(case.folder().join("page.html")).expect("a page");
+    let codes = page.split("<code>").skip(1).filter_map(|rest| rest.split("</code>").next());
+    let codes: Vec<_> = codes.map(|code| code.replace("&#39;", "'")).collect();
+    assert!(codes.len() >= 3, "{codes:?}");
+    for code in codes {
+        parsed(&code);
+    }
+    // An earlier page is replaced, any other file is not.
+    case.exits(0, &["show", "app.yaml", "--html", "page.html"]);
+    let (_, stderr) = case.exits(2, &["show", "app.yaml", "--html", "app.yaml"]);
+    assert!(stderr.contains("app.yaml is there already, and is no page of rollgate"), "{stderr}");
 }

@@ -29,14 +29,20 @@ impl State {
 
 /// Returns the page of `show`, and what is wrong with it.
 pub(crate) fn page(shown: &Shown) -> (String, Vec<String>) {
-    let (story, events) = show::told(shown);
-    let mut wrong = wrong_times(&events);
+    let story = show::told(shown);
+    let events = journal::parse(&shown.past.bytes, "the journal").map(|(events, _)| events);
+    let mut wrong = wrong_times(&events.unwrap_or_default());
     if story.release.seq != shown.past.release.seq {
         wrong.push(format!("it tells {} of {} events", story.release.seq, shown.past.release.seq));
     }
     let text = show::text(shown, &story, None, TimeZone::UTC);
     if !text.contains(&format!("release {} of app", shown.past.id)) {
         wrong.push(format!("it does not name the release: {text}"));
+    }
+    match show::html(shown, &story, TimeZone::UTC) {
+        Ok(page) if page.contains(&format!("<h1>Release {} of app</h1>", shown.past.id)) => {}
+        Ok(page) => wrong.push(format!("its page does not name the release: {page}")),
+        Err(refusal) => wrong.push(refusal.reason),
     }
     (text, wrong)
 }

@@ -222,6 +222,7 @@ const SPECIAL: &[Special] = &[
         examples: &[
             ("The last release, and where the time of each node went:", "rollgate show app.yaml"),
             ("The events of a certain release:", "rollgate show app.yaml 1a2b3c4d --output jsonl"),
+            ("A page of it:", "rollgate show app.yaml 1a2b3c4d --html release.html"),
         ],
     },
     Special {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Keep, TIME, late, newest, read};
 use crate::consul::Client;
-use crate::journal::disk;
+use crate::journal::unreadable::unreadable;
 use crate::release::{CommandKind, Release, Started};
 use crate::world::World;
 
@@ -30,7 +30,7 @@ pub async fn each<W: World>(
     (most, time): (usize, Duration),
     mut take: impl FnMut(Release) -> bool,
 ) -> Unread {
-    let mut unread = Unread { problems: disk::unreadable(state), unlisted: None };
+    let mut unread = Unread { problems: unreadable(state), unlisted: None };
     let deadline = Instant::now() + time;
     let places = newest(state, client, service, (deadline, time), &mut unread.unlisted).await;
     for (name, places) in places.into_iter().take(most) {

@@ -1,20 +1,18 @@
 //! A past release as text for people.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::words::{activity, state_then, why_planned};
 use super::{Note, Story};
 use crate::release::{
-    Activity, CommandKind, NodeState, Part, Parts, Phase, Planned, RunState, Segment, SegmentEnd,
-    Summary,
+    CommandKind, NodeState, Part, Parts, Phase, Planned, RunState, Segment, SegmentEnd, Summary,
 };
 use crate::report::past::nodes;
-use crate::report::state_of;
-use crate::report::why::{blocked, grouped, section};
+use crate::report::why::{blocked, section};
 use crate::table::Table;
 use crate::text::{self, count};
 
@@ -98,14 +96,11 @@ impl StoryText<'_> {
     /// Why nodes failed. A resumed release also has the failures before that.
     fn why(&self) -> String {
         let story = self.story;
-        let shown = story.failures.iter().filter(|failed| self.shows(&failed.node));
-        let last = story.resumed.last().map(|(at, _)| *at);
-        let (old, new): (Vec<_>, Vec<_>) =
-            shown.partition(|failed| last.is_some_and(|last| failed.at <= last));
+        let last = story.resumed.len() + 1;
         let mut text = String::new();
-        for (failures, when) in [(old, " (before it was resumed)"), (new, "")] {
-            let failures = failures.iter().map(|it| (it.node.as_str(), &it.failure, it.step));
-            text.extend(grouped(failures).iter().map(|same| same.section(when)));
+        for failed in story.failures.iter().filter(|it| it.nodes.iter().any(|it| self.shows(it))) {
+            let when = if failed.run < last { " (before it was resumed)" } else { "" };
+            text += &failed.same().section(when);
         }
         for (node, why) in blocked(&story.release).filter(|(node, _)| self.shows(node)) {
             section(&mut text, "Why", &format!("{node}, {why}"));
@@ -247,10 +242,7 @@ impl StoryText<'_> {
 
     /// The nodes that are shown and that the release worked on.
     fn worked_on(&self) -> Vec<&str> {
-        let known: BTreeSet<_> =
-            self.story.release.planned().iter().map(|planned| planned.node.as_str()).collect();
-        let nodes = self.story.timeline.nodes().into_iter();
-        nodes.filter(|name| self.shows(name) && known.contains(name)).collect()
+        self.story.worked_on().into_iter().filter(|name| self.shows(name)).collect()
     }
 
     fn shows(&self, node: &str) -> bool {
@@ -272,25 +264,6 @@ fn line(text: &mut String, label: &str, rest: &str) {
     let _ = writeln!(text, "{}", format!("{label:<7} {}", text::harmless(rest)).trim_end());
 }
 
-/// The state of a node after the last event of a release.
-pub(in crate::report) fn state_then(node: &NodeState, state: RunState) -> &'static str {
-    match (node.phase, state) {
-        (Phase::Taken, RunState::Running) => "in progress",
-        (Phase::Waiting, RunState::Running) => "waiting",
-        (Phase::Taken, RunState::Unknown) => "in progress or interrupted",
-        // Later releases may have done what was required.
-        _ => state_of(node).trim_end_matches(", action required"),
-    }
-}
-
-/// Why a node was planned so.
-fn why_planned(planned: &Planned) -> String {
-    match &planned.held {
-        Some(hold) if planned.why.is_empty() => format!("held {}", super::told(hold)),
-        _ => planned.why.clone(),
-    }
-}
-
 /// The line of a segment; none for the time between two steps.
 fn step_line(segment: &Segment, goes_on: Option<Timestamp>) -> Option<String> {
     let word = activity(segment.activity)?;
@@ -302,16 +275,6 @@ fn step_line(segment: &Segment, goes_on: Option<Timestamp>) -> Option<String> {
         SegmentEnd::BrokenOff => "broken off",
     };
     Some(format!("{word:<12} {took:>6}  {found}"))
-}
-
-/// What a node did, in one word; none between two steps.
-pub(in crate::report) fn activity(activity: Activity) -> Option<String> {
-    match activity {
-        Activity::Step(step) => Some(step.to_string()),
-        Activity::Return => Some("return".to_owned()),
-        Activity::Withdraw => Some("leave".to_owned()),
-        Activity::Between => None,
-    }
 }
 
 fn row(table: &mut Table, name: &str, parts: &Parts) {
