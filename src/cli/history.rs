@@ -8,6 +8,7 @@ use jiff::{Timestamp, civil};
 use serde_json::json;
 
 use super::arguments::{Global, Output, PlaybookArguments};
+use super::complete;
 use super::connect::connected;
 use super::exit::Exit;
 use super::open::{Missing, open};
@@ -21,13 +22,13 @@ use crate::report::{print_page, stdout_width};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The playbook, to find the journals of its service
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", add = complete::playbooks())]
     file: PathBuf,
     /// Show at most this many releases, the newest ones
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     limit: usize,
     /// Only releases that changed this node, or were to change it
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     node: Option<String>,
     /// Only releases that ended like this
     #[arg(long, value_enum, value_name = "RESULT", value_delimiter = ',')]

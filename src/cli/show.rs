@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::arguments::{Global, Output, PlaybookArguments};
+use super::complete;
 use super::connect::connected;
 use super::exit::Exit;
 use super::history::summary;
@@ -25,13 +26,13 @@ const PIECE: usize = 64 * 1024;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The playbook, to find the journals of its service
-    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_name = "FILE", add = complete::playbooks())]
     file: PathBuf,
     /// The release's id or an unambiguous start of it [default: the last release]
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", add = complete::releases())]
     id: Option<String>,
     /// Show only this node
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", add = complete::nodes())]
     node: Option<String>,
     /// Write the release as a page of HTML to this file: no script, no other file, no network
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "node")]

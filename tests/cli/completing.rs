@@ -3,7 +3,11 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
+use clap::CommandFactory as _;
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+
+use rollgate::cli::Cli;
 
 use crate::support::{Case, SMALL};
 
@@ -95,6 +99,29 @@ fn wrong_playbook_gives_fewer_suggestions_and_no_message() {
     for words in [&["nonsense", "--what", ""][..], &["deploy", "app.yaml", "--only"], &[]] {
         ask(&case(), "bash", words, 9);
     }
+}
+
+/// Asserts that each value that a playbook or a journal knows is suggested, below a command.
+fn assert_suggests(command: &clap::Command) {
+    for argument in command.get_arguments() {
+        let name = argument.get_value_names().and_then(|names| names.first());
+        let has_candidates = argument.get::<ArgValueCandidates>().is_some();
+        let suggests = match (argument.get_id().as_str(), name.map_or("", |name| name)) {
+            // `init` writes a new file.
+            ("file", _) if command.get_name() != "init" => {
+                argument.get::<ArgValueCompleter>().is_some()
+            }
+            (_, "ID" | "NODE" | "NAME=VALUE") => has_candidates,
+            _ => true,
+        };
+        assert!(suggests, "`{}` {argument} has no completion", command.get_name());
+    }
+    command.get_subcommands().for_each(assert_suggests);
+}
+
+#[test]
+fn every_command_suggests_playbooks_nodes_variables_and_releases() {
+    assert_suggests(&Cli::command());
 }
 
 #[test]
