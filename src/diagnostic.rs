@@ -12,9 +12,11 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet,
 };
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use self::excerpt::{Lines, Window, window};
+use crate::release::LineData;
 use crate::secret::{self, literal};
 use crate::text;
 
@@ -141,30 +143,66 @@ impl Invalid {
         self.problems.iter().map(|problem| Some(text.place(problem.span.as_ref()?))).collect()
     }
 
-    /// Returns each problem as JSON, with its place counted from 1.
+    /// Returns each problem as the data of a line.
     #[must_use]
-    pub fn to_json(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<ProblemLine<'_>> {
         let text = Lines::new(&self.source.text);
         let place = |span: &Range<usize>| text.place(span);
-        let describe = |problem: &Problem| {
+        let describe = |problem: &'_ Problem| {
             let (line, column) = problem.span.as_ref().map(place).unzip();
             let related = problem.related.iter().map(|(span, message)| {
                 let (line, column) = place(span);
-                json!({ "line": line, "column": column, "message": message })
+                RelatedPlace { line, column, message: message.clone() }
             });
-            json!({
-                "file": self.source.name,
-                "line": line,
-                "column": column,
-                "key": problem.path,
-                "message": problem.message,
-                "label": problem.label,
-                "help": problem.help,
-                "related": related.collect::<Vec<_>>(),
-            })
+            ProblemLine {
+                file: &self.source.name,
+                line,
+                column,
+                key: problem.path.clone(),
+                message: problem.message.clone(),
+                label: problem.label.clone(),
+                help: problem.help.clone(),
+                related: related.collect(),
+            }
         };
         self.problems.iter().map(describe).collect()
     }
+}
+
+/// One problem of a file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ProblemLine<'a> {
+    /// The file, as given.
+    file: &'a str,
+    /// The line, from 1.
+    line: Option<usize>,
+    /// The column, from 1.
+    column: Option<usize>,
+    /// The key: `nodes[1].address`.
+    key: Option<String>,
+    /// What is wrong.
+    message: String,
+    /// A short text for the place.
+    label: Option<String>,
+    /// Advice.
+    help: Vec<String>,
+    /// Other places in the file.
+    related: Vec<RelatedPlace>,
+}
+
+impl LineData for ProblemLine<'_> {
+    const KIND: &'static str = "check.problem";
+}
+
+/// Another place in the file.
+#[derive(Debug, Serialize, JsonSchema)]
+struct RelatedPlace {
+    /// The line, from 1.
+    line: usize,
+    /// The column, from 1.
+    column: usize,
+    /// Why the place matters.
+    message: String,
 }
 
 impl fmt::Display for Invalid {

@@ -24,6 +24,7 @@ use crate::text::{because, count};
 #[cfg(test)]
 pub(crate) use file::example;
 pub use file::{ArtifactSeen, PlanFile, PlaybookSeen, VERSION, schema};
+pub use lines::describe;
 pub use next::LastLook;
 pub use render::resume_plan;
 pub use resume_points::{begin_again, held_nodes, objections, resume_points, returned};

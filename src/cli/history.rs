@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::arguments::{Global, Output, PlaybookArguments};
 use super::complete;
 use super::connect::connected;
 use super::exit::Exit;
 use super::open::{Missing, open};
+use super::status::JournalStatus;
 use super::{output, page};
 use crate::ops::Refusal;
 use crate::ops::past::{Ended, Filter, Past, past};
 use crate::period::DurationSetting;
-use crate::release::{CommandKind, Finished, Lines, Outcome, Summary};
+use crate::release::{CommandKind, Finished, LineData, Lines, NodeCounts, Outcome, Summary};
 use crate::report::{print_page, stdout_width};
 
 #[derive(Debug, Args)]
@@ -157,40 +159,81 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
 /// Writes the JSON events for programs.
 fn tell(past: &Past, lines: &mut Lines) {
     for release in &past.releases {
-        lines.tell("history.release", None, None, summary(release));
+        lines.tell(None, None, &SummaryLine::of(release));
     }
     for problem in &past.problems {
-        lines.tell("journal.status", None, None, json!({ "problem": problem }));
+        lines.tell(None, None, &JournalStatus { problem });
     }
 }
 
 /// A release in one line, for programs.
-pub(super) fn summary(release: &Summary) -> serde_json::Value {
-    let has_ended = release.state.outcome().is_some();
-    json!({
-        "id": release.id,
-        "command": release.command,
-        "actor": release.actor,
-        "resumed_by": release.resumed_by,
-        "from": release.from,
-        "to": release.to,
-        "begun": format!("{:.3}", release.begun),
-        "ended": has_ended.then(|| format!("{:.3}", release.latest)),
-        "last_event": format!("{:.3}", release.latest),
-        "elapsed_ms": u64::try_from(release.took.as_millis()).unwrap_or(u64::MAX),
-        "runs": release.runs,
-        "state": release.state.word(),
-        "result": release.state.outcome(),
-        "exit_code": release.state.exit_code(),
-        "reason": release.reason,
-        "nodes": {
-            "planned": release.nodes.planned,
-            "done": release.nodes.done,
-            "failed": release.nodes.failed,
-            "out": release.nodes.out,
-            "rolled_back": release.nodes.rolled_back,
-        },
-    })
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SummaryLine<'a> {
+    /// Its id.
+    id: &'a str,
+    /// Its command.
+    command: CommandKind,
+    /// The user that started it.
+    actor: &'a str,
+    /// The user that resumed it last.
+    resumed_by: Option<&'a str>,
+    /// The version before, if all nodes had the same.
+    from: Option<&'a str>,
+    /// The version after.
+    to: Option<&'a str>,
+    /// When it began.
+    #[schemars(extend("format" = "date-time"))]
+    begun: String,
+    /// When it ended; `null` without an end.
+    #[schemars(extend("format" = "date-time"))]
+    ended: Option<String>,
+    /// The time of its last event.
+    #[schemars(extend("format" = "date-time"))]
+    last_event: String,
+    /// How long its runs took together.
+    elapsed_ms: u64,
+    /// How many runs it had: the first one, and one for each resume.
+    runs: usize,
+    /// Whether it has ended. `unknown`: `running` or `interrupted`, because the lock cannot be read.
+    #[schemars(extend("enum" = ["ended", "running", "interrupted", "unknown"]))]
+    state: &'static str,
+    /// How it ended; `null` without an end.
+    result: Option<Outcome>,
+    /// Its exit code; `null` without an end.
+    exit_code: Option<u8>,
+    /// Why the result is not `done`. Without an end, the steps at which nodes are.
+    reason: Option<&'a str>,
+    /// How many nodes were to be changed, and what became of them.
+    nodes: NodeCounts,
+}
+
+impl LineData for SummaryLine<'_> {
+    const KIND: &'static str = "history.release";
+}
+
+impl<'a> SummaryLine<'a> {
+    pub(super) fn of(release: &'a Summary) -> Self {
+        let result = release.state.outcome();
+        let latest = format!("{:.3}", release.latest);
+        Self {
+            id: &release.id,
+            command: release.command,
+            actor: &release.actor,
+            resumed_by: release.resumed_by.as_deref(),
+            from: release.from.as_deref(),
+            to: release.to.as_deref(),
+            begun: format!("{:.3}", release.begun),
+            ended: result.map(|_| latest.clone()),
+            last_event: latest,
+            elapsed_ms: u64::try_from(release.took.as_millis()).unwrap_or(u64::MAX),
+            runs: release.runs,
+            state: release.state.word(),
+            result,
+            exit_code: release.state.exit_code(),
+            reason: release.reason.as_deref(),
+            nodes: release.nodes,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use arguments::Global;
 pub use exit::Exit;
+pub use schema::event_schema;
 
 use crate::ops::{Cause, Refusal};
 use crate::report::{log_line, log_to, print_stderr};

@@ -31,8 +31,8 @@ pub(super) fn refuse(refusal: Refusal, global: &Global) -> Exit {
     }
     let mut lines = lines();
     if let Some(invalid) = &refusal.invalid {
-        for problem in invalid.to_json() {
-            lines.tell("check.problem", None, None, problem);
+        for problem in invalid.lines() {
+            lines.tell(None, None, &problem);
         }
     }
     let next = refusal.next.map(|next| *next).into_iter().collect();

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::arguments::{Global, Output, PlaybookArguments, SelectionArguments};
 use super::connect::connected;
@@ -14,7 +16,7 @@ use crate::ops::plan::{Preview, check_selection, plan};
 use crate::ops::plan_file::{self, ReadPlan};
 use crate::ops::{Caller, Identity, Refusal, Session};
 use crate::plan::Selection;
-use crate::release::{Finished, Outcome, PlannedAction};
+use crate::release::{Finished, LineData, Outcome, PlannedAction};
 use crate::report::print_stderr;
 use crate::text::harmless;
 
@@ -82,6 +84,19 @@ fn save(
     plan_file::write(out, bind(session, identity, now, selection, preview)?)
 }
 
+/// The plan file that was written.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct SavedLine<'a> {
+    /// Its path.
+    file: String,
+    /// The SHA-256 of its bytes.
+    sha256: &'a str,
+}
+
+impl LineData for SavedLine<'_> {
+    const KIND: &'static str = "plan.saved";
+}
+
 fn lines(
     Preview { plan, spec, .. }: &Preview,
     session: &Session,
@@ -92,8 +107,7 @@ fn lines(
     let mut lines = output::lines();
     plan.tell(spec, &session.file.display().to_string(), &mut lines);
     if let Some(ReadPlan { path, sha256, .. }) = saved {
-        let data = serde_json::json!({ "file": path.display().to_string(), "sha256": sha256 });
-        lines.tell("plan.saved", None, None, data);
+        lines.tell(None, None, &SavedLine { file: path.display().to_string(), sha256 });
     }
     let (result, reason) = match (plan.refusals.as_slice(), plan.count(PlannedAction::Update)) {
         ([], 0) => (Outcome::Nothing, Some(plan.idle())),

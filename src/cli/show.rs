@@ -1,23 +1,27 @@
 //! `show`: shows one past release. It changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::arguments::{Global, Output, PlaybookArguments};
 use super::complete;
 use super::connect::connected;
 use super::exit::Exit;
-use super::history::summary;
+use super::history::SummaryLine;
 use super::open::{Missing, open};
+use super::status::JournalStatus;
 use super::{html, output, page};
 use crate::journal;
 use crate::ops::show::{Shown, show};
 use crate::ops::{Cause, Refusal};
-use crate::release::{Event, Finished, Outcome, Part};
+use crate::release::{Event, Finished, LineData, Outcome, Part};
 use crate::report::{Story, StoryPage, StoryText, print_page};
 
 /// How much is printed at once, in bytes.
@@ -106,6 +110,21 @@ pub fn html(shown: &Shown, story: &Story, zone: TimeZone) -> Result<String, Refu
     page.map_err(|error| Refusal::new(Cause::Internal, format!("cannot render the page: {error}")))
 }
 
+/// Where the time of a node went.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct TimeLine {
+    /// The whole time.
+    total_ms: u64,
+    /// Its parts: together, the whole time.
+    #[schemars(with = "BTreeMap<String, u64>", extend("propertyNames" = { "enum": Part::ALL.map(Part::word) }))]
+    parts_ms: Map<String, Value>,
+}
+
+impl LineData for TimeLine {
+    const KIND: &'static str = "node.time";
+    const NAMES: &'static [&'static str] = &["node"];
+}
+
 /// Prints the events of the release as it printed them, where the time of its nodes went, and the end of this command.
 fn replay(shown: &Shown, story: &Story) -> Exit {
     let (mut text, mut exit) = (String::new(), Exit::DONE);
@@ -127,16 +146,13 @@ fn end(shown: &Shown, story: &Story) -> String {
         let parts = story.timeline.parts(name, shown.stays_healthy);
         let by_part =
             Part::ALL.map(|part| (part.word().to_owned(), millis(parts.get(part)).into()));
-        let data = json!({
-            "total_ms": millis(parts.total()),
-            "parts_ms": Value::Object(by_part.into_iter().collect::<Map<_, _>>()),
-        });
-        lines.tell("node.time", Some(name), None, data);
+        let parts_ms = by_part.into_iter().collect();
+        lines.tell(Some(name), None, &TimeLine { total_ms: millis(parts.total()), parts_ms });
     }
     for problem in &shown.problems {
-        lines.tell("journal.status", None, None, json!({ "problem": problem }));
+        lines.tell(None, None, &JournalStatus { problem });
     }
-    lines.tell("history.release", None, None, summary(&shown.summary));
+    lines.tell(None, None, &SummaryLine::of(&shown.summary));
     let finished = Finished::unstarted(Outcome::Done, Exit::DONE.0, None);
     lines.finish(Finished { next: shown.next.clone(), ..finished })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{json, text};
@@ -24,7 +25,7 @@ pub enum Process {
 }
 
 /// The holder of a lock, and its current work.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// The release.
     pub release: String,
@@ -39,8 +40,10 @@ pub struct Holder {
     #[serde(default)]
     pub pid: u32,
     /// The start time.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: jiff::Timestamp,
     /// The last sign of life.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub seen: jiff::Timestamp,
     /// The current work: `node-2 drain`.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -1,5 +1,6 @@
 //! The processes that listen on a port and their start times, which confirm that a new process answers.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::address;
@@ -7,7 +8,7 @@ use crate::secret::{self, Cut};
 use crate::shell::assign;
 
 /// A node's report about the listeners of a port, read from [`NodeScript::Listener`](super::NodeScript).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Listener {
     /// The node's clock at the time of the inspection.
     pub mark: Ticks,
@@ -18,11 +19,14 @@ pub struct Listener {
 }
 
 /// A point in time on a node's own clock, in clock ticks (hundredths of a second) since it booted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[schemars(inline)]
 pub struct Ticks(pub u64);
 
 /// A process on a node. A pid may be reused; pid and start time together are unique until a reboot.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// The process id.
     pub pid: u32,

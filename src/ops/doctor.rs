@@ -18,7 +18,7 @@ use crate::template::Template;
 use crate::text;
 use crate::world::World;
 
-pub use diagnosis::{Diagnosis, Finding, Seen};
+pub use diagnosis::{Diagnosis, Finding, Seen, describe};
 
 /// The name of the wait. Consul and the lock are four requests, one after the other.
 const ALL: Wait<'_> = Wait {

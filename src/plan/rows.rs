@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use crate::gateway::Observation;
 use crate::mark::Mark;
 use crate::node::Survey;
 use crate::playbook::Order;
 use crate::release::{Planned, PlannedAction};
 use crate::spec::{NodeSpec, Spec};
-use crate::survey::{Fleet, NodeFacts};
+use crate::survey::{EntryLine, Fleet, NodeFacts};
 use crate::text;
 
 /// What happens to a first install that is rolled back with a playbook that cannot stop it.
@@ -30,7 +28,7 @@ pub struct Row {
     /// How its registry entry is marked.
     pub mark: Mark,
     /// Its entry in each of several registries, as lines for programs have them.
-    pub entries: Vec<Value>,
+    pub entries: Vec<EntryLine>,
     /// How many gateways route to it, if all could be read.
     pub routed: Option<usize>,
     /// The same for people, of the gateways that could be read.

@@ -1,7 +1,9 @@
 //! The commands that change something.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// The command of a release, or the command that works on it.
@@ -65,6 +67,17 @@ impl From<String> for CommandKind {
 impl From<CommandKind> for String {
     fn from(kind: CommandKind) -> Self {
         kind.as_str().to_owned()
+    }
+}
+
+impl JsonSchema for CommandKind {
+    fn schema_name() -> Cow<'static, str> {
+        "CommandKind".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let kinds = Self::KNOWN.into_iter().chain([Self::Unknown]);
+        json_schema!({ "type": "string", "enum": kinds.map(Self::as_str).collect::<Vec<_>>() })
     }
 }
 

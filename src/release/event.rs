@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::foreign::Recorded;
 use crate::json::Written;
@@ -38,7 +40,7 @@ pub struct Event {
 pub const STILL_RUNNING: &str = "still running";
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "data")]
 pub enum EventKind {
     /// A release begins. From now on it has a journal.
@@ -121,6 +123,7 @@ pub enum EventKind {
         /// How many different workers answered.
         workers: usize,
         /// `workers`: each worker by its name; `samples`: enough fresh reads in a row, late enough.
+        #[schemars(extend("enum" = ["workers", "samples"]))]
         method: String,
         /// How many nodes the gateway routes to now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,7 +210,7 @@ pub enum EventKind {
 }
 
 /// An entry of a node in one of several registries, before a write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EntryBefore {
     /// The key.
     pub key: String,
@@ -218,7 +221,7 @@ pub struct EntryBefore {
 }
 
 /// The start of a release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Started {
     /// The service.
     pub service: String,
@@ -241,6 +244,7 @@ pub struct Started {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub arguments: Vec<String>,
     /// The playbook itself: the steps of a release come from its journal. A resume can replace it.
+    #[schemars(with = "BTreeMap<String, Value>")]
     pub playbook: Written,
     /// The other inputs.
     pub inputs: Recorded<Inputs>,
@@ -261,11 +265,12 @@ pub struct Started {
 }
 
 /// The plan file that a release runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedBy {
     /// The SHA-256 of its bytes.
     pub sha256: String,
     /// When it was made.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub made_at: jiff::Timestamp,
     /// Who made it.
     pub made_by: String,
@@ -312,7 +317,7 @@ impl Started {
 }
 
 /// How many nodes serve, and how many must.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pool {
     /// All nodes of the playbook.
     pub nodes: usize,
@@ -323,7 +328,7 @@ pub struct Pool {
 }
 
 /// A resumed release.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Resumed {
     /// The user that resumed it.
     pub actor: String,
@@ -331,6 +336,7 @@ pub struct Resumed {
     pub nodes: Vec<ResumePoint>,
     /// The playbook from now on, if it is not the release's playbook so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<BTreeMap<String, Value>>")]
     pub playbook: Option<Written>,
     /// The nodes that an operator holds now: they are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -341,7 +347,7 @@ pub struct Resumed {
 }
 
 /// A resumed node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResumePoint {
     /// The node.
     pub node: String,
@@ -359,7 +365,7 @@ pub struct ResumePoint {
 }
 
 /// The result of a drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Drained {
     /// The maximum of requests in flight.
     pub from: u64,
@@ -368,7 +374,7 @@ pub struct Drained {
 }
 
 /// Why a node failed, with the observations.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The reason in one line.
     pub reason: String,

@@ -1,6 +1,7 @@
 //! A hold: an operator keeps a node out of rotation until `node in`.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::text;
@@ -9,11 +10,12 @@ use crate::text;
 const LONGEST: usize = 400;
 
 /// A hold of a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Hold {
     /// The operator.
     pub by: String,
     /// The start.
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub since: Timestamp,
     /// Why, in the operator's words; empty if none was given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -21,7 +23,7 @@ pub struct Hold {
 }
 
 /// A held node that a resumed release leaves out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldNode {
     /// The node.
     pub node: String,

@@ -1,8 +1,9 @@
 //! The format of a line: the same for every event of a release and for the output of other commands.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use super::step::Step;
 use crate::{secret, text};
 
 /// The version of the format. Later versions only add fields.
-const FORM: u32 = 1;
+pub(super) const FORM: u32 = 1;
 
 /// The limit of values in a line. The start of a release contains a playbook of at most 1 MiB.
 const MOST_VALUES: usize = 200_000;
@@ -76,6 +77,14 @@ pub struct Line<'a> {
     pub step: Option<Step>,
     /// The other fields.
     pub data: Value,
+}
+
+/// The data of a line that is no event of a release. Its type is in the published schema of lines.
+pub trait LineData: Serialize + JsonSchema {
+    /// The type of the line: `plan.node`.
+    const KIND: &'static str;
+    /// What the line always names besides its data: `node`, `step`.
+    const NAMES: &'static [&'static str] = &[];
 }
 
 impl Line<'_> {
@@ -203,11 +212,12 @@ impl Lines {
     }
 
     /// Adds a line.
-    pub fn tell(&mut self, kind: &str, node: Option<&str>, step: Option<Step>, mut data: Value) {
+    pub fn tell<D: LineData>(&mut self, node: Option<&str>, step: Option<Step>, data: &D) {
         self.seq = self.seq.saturating_add(1);
+        let mut data = serde_json::to_value(data).unwrap_or_default();
         secret::hide_value(&mut data);
-        let line =
-            Line { seq: self.seq, at: self.at, kind, release: &self.release, node, step, data };
+        let (kind, release) = (D::KIND, self.release.as_str());
+        let line = Line { seq: self.seq, at: self.at, kind, release, node, step, data };
         self.text += &line.render();
         self.text.push('\n');
     }
@@ -267,13 +277,21 @@ mod tests {
         assert_eq!(Event::from_line(line), Err("events of version 2 need a newer rollgate".into()));
     }
 
+    #[derive(Serialize, JsonSchema)]
+    struct Why {
+        why: [&'static str; 1],
+    }
+
+    impl LineData for Why {
+        const KIND: &'static str = "plan.node";
+    }
+
     #[test]
     fn other_commands_print_lines_of_the_same_format_without_secrets() {
         let at = "2026-06-12T14:03:02.137Z".parse().expect("time");
         secret::remember([Secret::new("hun\"ter-of-l1nes")], []);
         let mut lines = Lines::new(at);
-        let data = serde_json::json!({ "why": ["say hun\"ter-of-l1nes"] });
-        lines.tell("plan.node", Some("app-1"), None, data);
+        lines.tell(Some("app-1"), None, &Why { why: ["say hun\"ter-of-l1nes"] });
         let reason = Some("no hun\"ter-of-l1nes".to_owned());
         let text = lines.finish(Finished::unstarted(Outcome::Refused, 3, reason));
         insta::assert_snapshot!(text, @r#"

@@ -1,7 +1,7 @@
 //! A release: its events, and the state that they amount to. Pure: no clock, no I/O.
 //!
 //! * [`command`]: the commands that change something; [`event`]: what can happen; [`line`]: an event as a line of JSON;
-//!   [`redacted`]: events contain no secret;
+//!   [`schema`]: the JSON Schema of lines; [`redacted`]: events contain no secret;
 //! * [`inputs`], [`planned`], [`restore`]: the inputs of a release, the plan for each node, and what nodes ran before;
 //!   [`hold`]: why a node stays out of rotation;
 //! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node;
@@ -18,6 +18,7 @@ mod planned;
 mod redacted;
 mod restore;
 mod runs;
+mod schema;
 mod state;
 mod step;
 mod summary;
@@ -30,12 +31,13 @@ pub use event::{
 };
 pub use hold::{HeldNode, Hold};
 pub use inputs::{Digest, Inputs};
-pub use line::{Line, Lines, MOST_NODES};
+pub use line::{Line, LineData, Lines, MOST_NODES};
 pub use node::{Direction, Leaving, NodeState, Phase, RotationState, Stopped};
 pub use outcome::{Finished, Outcome};
 pub use planned::{Planned, PlannedAction, PlannedNodes};
 pub use restore::RestorePoint;
 pub use runs::Runs;
+pub use schema::LineSchema;
 pub use state::{Change, Release};
 pub use step::Step;
 pub use summary::{NodeCounts, RunState, Summary, at_work};

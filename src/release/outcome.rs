@@ -2,10 +2,25 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The end of a release.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The words in [`Finished::nodes`]: how nodes ended, or the planned action.
+const NODE_WORDS: [&str; 10] = [
+    "not_started",
+    "done",
+    "skipped",
+    "left_out",
+    "blocked",
+    "failed",
+    "interrupted",
+    "rolled_back",
+    "update",
+    "skip",
+];
+
+/// The end of a release, or of another command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finished {
     /// The result.
     pub result: Outcome,
@@ -15,6 +30,7 @@ pub struct Finished {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The nodes by their final state.
+    #[schemars(extend("propertyNames" = { "enum": NODE_WORDS }))]
     pub nodes: BTreeMap<String, Vec<String>>,
     /// The next possible commands, each with its purpose.
     pub next: Vec<(String, String)>,
@@ -32,7 +48,7 @@ impl Finished {
 }
 
 /// The result of a release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Every node is as planned.

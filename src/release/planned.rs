@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::hold::Hold;
 
 /// The plan for a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Planned {
     /// The node.
     pub node: String,
@@ -67,8 +67,9 @@ impl PlannedAction {
 }
 
 /// The plan for each node, in the order of the release, with an index of the names.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(from = "Vec<Planned>")]
+#[schemars(with = "Vec<Planned>", inline)]
 pub struct PlannedNodes {
     list: Vec<Planned>,
     places: BTreeMap<String, Place>,

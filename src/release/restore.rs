@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::foreign::{Foreign, Recorded};
@@ -10,7 +11,7 @@ use crate::text;
 use super::inputs::Digest;
 
 /// What some nodes ran.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RestorePoint {
     /// The nodes.
     pub nodes: Vec<String>,

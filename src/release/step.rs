@@ -1,8 +1,10 @@
 //! The steps: actions on one node.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// One action on one node.
@@ -37,6 +39,22 @@ pub enum Step {
 }
 
 impl Step {
+    /// Every step that is not a command of the user.
+    const OWN: [Self; 12] = [
+        Self::Stage,
+        Self::Disable,
+        Self::ConfirmOut,
+        Self::Drain,
+        Self::Stop,
+        Self::Activate,
+        Self::Start,
+        Self::Restart,
+        Self::Health,
+        Self::Enable,
+        Self::ConfirmIn,
+        Self::Prune,
+    ];
+
     /// Returns whether it changes what runs on the node.
     #[must_use]
     pub fn touches_service(self) -> bool {
@@ -78,23 +96,25 @@ impl FromStr for Step {
         if let Some(number) = word.strip_prefix("run-") {
             return number.parse().map(Self::Run).map_err(|_| format!("no step `{word}`"));
         }
-        [
-            Self::Stage,
-            Self::Disable,
-            Self::ConfirmOut,
-            Self::Drain,
-            Self::Stop,
-            Self::Activate,
-            Self::Start,
-            Self::Restart,
-            Self::Health,
-            Self::Enable,
-            Self::ConfirmIn,
-            Self::Prune,
-        ]
-        .into_iter()
-        .find(|step| step.to_string() == word)
-        .ok_or_else(|| format!("no step `{word}`"))
+        Self::OWN
+            .into_iter()
+            .find(|step| step.to_string() == word)
+            .ok_or_else(|| format!("no step `{word}`"))
+    }
+}
+
+impl JsonSchema for Step {
+    fn schema_name() -> Cow<'static, str> {
+        "Step".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let own: Vec<_> = Self::OWN.iter().map(Self::to_string).collect();
+        json_schema!({
+            "description": "The step. A command of the playbook is `run-1`, `run-2`, …",
+            "type": "string",
+            "anyOf": [{ "enum": own }, { "pattern": "^run-[0-9]+$" }],
+        })
     }
 }
 

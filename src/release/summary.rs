@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::command::CommandKind;
 use super::event::Started;
@@ -48,7 +50,7 @@ pub struct Summary {
 }
 
 /// How many nodes a release has in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NodeCounts {
     /// To be changed.
     pub planned: usize,

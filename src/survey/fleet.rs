@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::foreign::Foreign;
 use crate::gateway::{Observation, Parameters};
@@ -27,6 +28,15 @@ pub struct Fleet {
     pub gateways: Vec<(String, Result<Observation, String>)>,
     /// Why the registry could not be read.
     pub registry_problem: Option<String>,
+}
+
+/// A node's entry in one of several registries.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct EntryLine {
+    /// The key in Consul, or the place of the mark.
+    pub key: String,
+    /// Whether it is down; `null` if that is unknown.
+    pub down: Option<bool>,
 }
 
 impl Fleet {
@@ -219,11 +229,11 @@ impl NodeFacts {
         self.parts.get(registry).map_or(&self.stored, |part| &part.stored).as_ref()
     }
 
-    /// Its entry in each registry and whether that is down, as lines for programs have them; empty for one registry.
+    /// Its entry in each registry and whether that is down, for programs; empty for one registry.
     #[must_use]
-    pub fn entries(&self, places: Vec<String>) -> Vec<Value> {
+    pub fn entries(&self, places: Vec<String>) -> Vec<EntryLine> {
         let entries = places.into_iter().zip(&self.parts);
-        entries.map(|(key, part)| json!({ "key": key, "down": part.mark.is_down() })).collect()
+        entries.map(|(key, part)| EntryLine { key, down: part.mark.is_down() }).collect()
     }
 
     /// Says how its registries differ, if they do.

@@ -10,7 +10,7 @@ mod serving;
 
 pub use alike::{alike, told_alike};
 pub use fit::{blockers, unfit};
-pub use fleet::{Fleet, HeldFacts, NodeFacts};
+pub use fleet::{EntryLine, Fleet, HeldFacts, NodeFacts};
 pub use keys::MissingKey;
 pub use look::{PATIENCE, meet, survey};
 pub use serving::{failed_check, unhealthy_everywhere};

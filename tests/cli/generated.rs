@@ -43,6 +43,10 @@ fn schema_matches_the_types() {
     let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(schema["properties"]["type"]["$ref"], "#/$defs/Kind");
     assert_eq!(schema["properties"]["v"]["const"], 1);
+    let (stdout, _) = Case::new(&[]).exits(0, &["schema", "events"]);
+    assert_current(&root().join("docs/events.schema.json"), &stdout);
+    let schema: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    assert_eq!(schema["$id"], "urn:rollgate:schema:events:v1");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! `--output jsonl`: stdout has lines of one form, and the last one has the result, however a command ends.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
 
-use crate::support::{Case, SMALL, root};
+use serde_json::{Value, json};
+
+use crate::line_schema::{LineSchema, assert_lines, check, kinds};
+use crate::support::{Case, SMALL, root, sources};
 
 /// Returns the lines of a command, all of the same form and numbered; the last one has the exit code.
 #[track_caller]
@@ -105,28 +108,81 @@ fn status_reports_what_it_cannot_read() {
     assert_eq!(end(&status), ("done", ""));
 }
 
+/// The parts of `text` after each `start`, until a quote.
+fn quoted<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(start).skip(1).filter_map(|rest| rest.split(['"', '`']).next())
+}
+
 #[test]
-fn documentation_covers_every_event_type() {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
-    let page = read("docs/jsonl.md");
-    let mut known = 0;
-    for file in [
-        "src/release/event.rs",
-        "src/diagnostic.rs",
-        "src/plan/lines.rs",
-        "src/cli/plan.rs",
-        "src/cli/status.rs",
-        "src/cli/history.rs",
-        "src/cli/show.rs",
-    ] {
-        for line in read(file).lines().map(str::trim) {
-            let after = |start: &str| line.strip_prefix(start)?.split('"').next();
-            let told = after("#[serde(rename = \"").or_else(|| after("lines.tell(\""));
-            if let Some(name) = told {
-                known += 1;
-                assert!(page.contains(&format!("| `{name}` |")), "docs/jsonl.md lacks `{name}`");
-            }
+fn page_and_schema_name_every_type_of_line() {
+    let page = std::fs::read_to_string(root().join("docs/jsonl.md")).expect("a page");
+    let schema = rollgate::cli::event_schema();
+    let kinds: BTreeSet<_> = kinds(&schema).into_iter().collect();
+    let tables = page.split("| type | meaning |\n|---|---|").skip(1);
+    let tables = tables.filter_map(|rest| rest.split("\n\n").next());
+    let documented = tables.flat_map(|table| quoted(table, "\n| `"));
+    assert_eq!(documented.collect::<BTreeSet<_>>(), kinds);
+    for file in sources(&root().join("src")) {
+        let text = std::fs::read_to_string(&file).expect("a source");
+        for kind in quoted(&text, "const KIND: &'static str = \"") {
+            assert!(kinds.contains(kind), "`{kind}` of {} is not in the schema", file.display());
         }
     }
-    assert!(known > 20, "they were found");
+}
+
+#[test]
+fn lines_of_recorded_journals_match_the_schema() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("tests/fixtures/journals")).expect("a folder") {
+        let text = std::fs::read_to_string(entry.expect("a file").path()).expect("a journal");
+        assert_lines(&text);
+        count += text.lines().count();
+    }
+    assert!(count > 50, "{count} lines");
+}
+
+#[test]
+fn schema_refuses_what_a_line_must_not_be() {
+    let published = LineSchema::new(rollgate::cli::event_schema());
+    let journal = root().join("tests/fixtures/journals/v1-deploy.jsonl");
+    let journal = std::fs::read_to_string(journal).expect("a journal");
+    let line_of = |kind: &str| {
+        let mut lines = journal.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines.find(|line: &Value| line["type"] == kind).expect(kind)
+    };
+    // A type, a field, its wrong value (none: it is missing), and whether only the closed schema refuses it.
+    for (kind, field, value, only_closed) in [
+        ("step.finished", "/data/elapsed_ms", Some(json!("4s")), false),
+        ("step.finished", "/data/elapsed_ms", None, false),
+        ("step.finished", "/data/elapsed_ms", Some(json!(-1)), false),
+        ("step.finished", "/data/more", Some(json!(1)), true),
+        ("step.started", "/data/more", Some(json!(1)), true),
+        ("step.started", "/node", None, false),
+        ("step.started", "/step", None, false),
+        ("step.started", "/step", Some(json!("run-x")), false),
+        ("step.started", "/type", Some(json!("step.begun")), true),
+        ("step.started", "/ts", Some(json!("yesterday")), false),
+        ("step.started", "/v", Some(json!(2)), false),
+        ("step.started", "/more", Some(json!(1)), true),
+        ("gateway.proven", "/data/method", Some(json!("guess")), false),
+        ("registry.writing", "/data/modify_index", None, false),
+        ("release.started", "/data/nodes/0/will", Some(json!("updated")), false),
+        ("release.started", "/data/nodes/0/more", Some(json!(1)), true),
+        ("release.started", "/data/command", Some(json!("deploy now")), false),
+        ("release.started", "/data/to", Some(Value::Null), false),
+        ("release.finished", "/data/result", Some(json!("perfect")), false),
+        ("release.finished", "/data/nodes/well", Some(json!([])), false),
+        ("release.finished", "/data/next", Some(json!([["status"]])), false),
+    ] {
+        let mut line = line_of(kind);
+        assert_eq!(check(&line), Ok(()));
+        let (parent, name) = field.rsplit_once('/').expect("a pointer");
+        let parent = line.pointer_mut(parent).and_then(Value::as_object_mut).expect(field);
+        match value {
+            Some(value) => drop(parent.insert(name.to_owned(), value)),
+            None => drop(parent.remove(name).expect(field)),
+        }
+        assert_eq!(published.check(&line).is_ok(), only_closed, "{line}");
+        assert!(check(&line).is_err(), "{line}");
+    }
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod init;
 mod keys;
 mod layering;
+mod line_schema;
 mod lines;
 mod man;
 mod memory;

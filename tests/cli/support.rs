@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use crate::line_schema::assert_lines;
 use crate::suggested::assert_accepted;
 
 /// Returns the repository's folder.
@@ -48,8 +49,14 @@ impl Case {
         command
     }
 
+    /// Runs it. The lines for programs must be as published.
+    #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("rollgate runs")
+        let output = self.command(arguments).output().expect("rollgate runs");
+        if arguments.contains(&"jsonl") {
+            assert_lines(&String::from_utf8_lossy(&output.stdout));
+        }
+        output
     }
 
     /// Asserts the exit code and returns stdout and stderr.

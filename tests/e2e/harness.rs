@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rollgate_lab::{Fault, GatewayConfig, Lab, LabConfig, Load, LoadConfig, Totals};
 use serde_json::Value;
 
+use crate::line_schema::{assert_line, assert_lines};
 use crate::suggested::assert_accepted;
 
 /// The binary under test.
@@ -99,6 +100,7 @@ impl Bench {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let reached = lines.by_ref().map(|line| line.expect("a line")).any(|line| {
             let event: Value = serde_json::from_str(&line).expect("an event");
+            assert_line(&event);
             event["type"] == "step.started" && event["step"] == step
         });
         assert!(reached, "{step} was never reached");
@@ -273,6 +275,7 @@ impl Ran {
     pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code(), Some(code), "{}\n{}", self.stdout(), self.stderr());
         assert_accepted(&format!("{}\n{}", self.stdout(), self.stderr()));
+        assert_lines(&self.stdout());
         self
     }
 
@@ -297,6 +300,7 @@ impl Ran {
 /// Every event of a `jsonl` run.
 #[track_caller]
 pub(crate) fn events(stdout: &str) -> Vec<Value> {
+    assert_lines(stdout);
     stdout.lines().map(|line| serde_json::from_str(line).expect("an event a line")).collect()
 }
 

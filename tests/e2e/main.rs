@@ -19,6 +19,8 @@ mod haproxy;
 mod harness;
 mod init;
 mod kinds;
+#[path = "../cli/line_schema.rs"]
+mod line_schema;
 mod lock;
 mod maintenance;
 mod overhead;

@@ -11,6 +11,7 @@ use rollgate::release::Release;
 use rollgate::release::{Event, EventKind};
 
 use crate::screen::Screen;
+use crate::shapes;
 use crate::sim::Sim;
 use crate::suggested::Suggested;
 
@@ -47,6 +48,7 @@ impl Ear {
 
 impl Sink for Ear {
     fn event(&mut self, event: &Event, release: &Release) {
+        shapes::check(event);
         if let Some(screen) = &mut self.screen {
             screen.event(event, release);
         }

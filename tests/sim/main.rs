@@ -26,6 +26,9 @@ mod history_text;
 mod invariants;
 mod label;
 mod late_crashes;
+#[path = "../cli/line_schema.rs"]
+#[expect(dead_code, reason = "other test crates use the rest")]
+mod line_schema;
 mod lock_lost;
 mod lost_keys;
 mod lost_nodes;
@@ -41,6 +44,7 @@ mod scene;
 mod schedule;
 mod screen;
 mod shape;
+mod shapes;
 mod sim;
 mod simulated_parts;
 mod site;

@@ -267,7 +267,10 @@ const SPECIAL: &[Special] = &[
     Special {
         command: "schema",
         codes: TEXT,
-        examples: &[("For an editor:", "rollgate schema > rollgate.schema.json")],
+        examples: &[
+            ("For an editor:", "rollgate schema > rollgate.schema.json"),
+            ("For a program that reads the output:", "rollgate schema events > events.schema.json"),
+        ],
     },
     Special {
         command: "completions",

@@ -3,12 +3,13 @@
 //! It only reads. Its input comes from [`survey`](crate::survey), from
 //! [`GatewayMonitor::probe`](crate::gateway::GatewayMonitor::probe), and from read-only queries to Consul.
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::gateway::{GatewayInfo, Observation};
 use crate::mark::Mark;
 use crate::plan::{Plan, Row, Selection};
-use crate::release::{Lines, PlannedAction};
+use crate::release::{LineData, LineSchema, Lines, PlannedAction};
 use crate::spec::Spec;
 use crate::survey::{Fleet, NodeFacts, alike, blockers, unhealthy_everywhere};
 use crate::table::Table;
@@ -176,11 +177,38 @@ impl Diagnosis {
                 Seen::Problem(_) => Some(false),
             };
             let seen = finding.seen.text();
-            let data =
-                json!({ "what": finding.what, "name": finding.name, "fit": fit, "seen": seen });
-            lines.tell("doctor.finding", None, None, data);
+            lines.tell(
+                None,
+                None,
+                &FindingLine { what: finding.what, name: &finding.name, fit, seen },
+            );
         }
     }
+}
+
+/// Adds the line of `doctor`.
+pub fn describe(schema: &mut LineSchema) {
+    schema.add::<FindingLine<'_>>();
+}
+
+/// One thing that `doctor` checked.
+#[derive(Serialize, JsonSchema)]
+struct FindingLine<'a> {
+    /// Its kind.
+    #[schemars(extend("enum" = [
+        "artifact", "node", "registry", "gateway", "capacity", "health", "consul", "rights", "lock"
+    ]))]
+    what: &'a str,
+    /// Its name.
+    name: &'a str,
+    /// Whether it is ready; `null` if that is unknown.
+    fit: Option<bool>,
+    /// What was seen.
+    seen: &'a str,
+}
+
+impl LineData for FindingLine<'_> {
+    const KIND: &'static str = "doctor.finding";
 }
 
 /// Evaluates a node.
