@@ -42,11 +42,14 @@ pub struct NodeConfig {
     pub empty: bool,
     /// The check by which its agent, if it has one, knows the service's health.
     pub check: Check,
+    /// The unit `app.service`, if systemd starts the service and is the first process of the node.
+    pub unit: Option<String>,
 }
 
 impl Default for NodeConfig {
     fn default() -> Self {
-        Self { sudo: true, disk_mib: None, release: None, empty: false, check: Check::default() }
+        let check = Check::default();
+        Self { sudo: true, disk_mib: None, release: None, empty: false, check, unit: None }
     }
 }
 
@@ -92,6 +95,7 @@ impl Node {
             service: node.address(),
             sudo: node.config.sudo,
             client_key: &lab.join("id.pub"),
+            unit: node.config.unit.as_deref(),
         };
         let archive = (!node.config.empty).then_some(archive);
         layout.write(archive).with_context(|| format!("could not lay out {}", node.name))?;
@@ -111,6 +115,7 @@ impl Node {
             OsString::from(&self.name),
             self.config.disk_mib.unwrap_or(0).to_string().into(),
             tools::find("sshd")?.into(),
+            self.cgroup().into(),
         ]);
         let namespaces = ["--mount", "--mount-proc", "--uts", "--propagation", "private"];
         let log = self.directory.join("console.log");
@@ -147,7 +152,29 @@ impl Node {
 
     /// Turns the node off: everything on it dies at once.
     pub fn power_off(&mut self) {
-        self.process = None;
+        if self.process.take().is_some() && self.config.unit.is_some() {
+            self.remove_cgroups();
+        }
+    }
+
+    /// The control group of a node with systemd: its path below the root of all groups. Empty for other nodes.
+    fn cgroup(&self) -> String {
+        let path = self.directory.display().to_string();
+        if self.config.unit.is_some() {
+            path.trim_matches('/').replace('/', "-")
+        } else {
+            String::new()
+        }
+    }
+
+    /// Removes the control groups that systemd made. A group can be removed once its processes are gone.
+    fn remove_cgroups(&self) {
+        let remove = format!(
+            "mount -t cgroup2 none /mnt && cd /mnt && for try in 1 2 3 4 5; do \
+             find '{}' -depth -type d -exec rmdir {{}} + 2>/dev/null && break; sleep 0.1; done",
+            self.cgroup()
+        );
+        let _ = Command::new("unshare").args(["--mount", "sh", "-c", &remove]).status();
     }
 
     /// Returns whether the node is on.
@@ -310,5 +337,11 @@ impl Node {
     pub(crate) fn host_key(&self) -> Result<String> {
         let path = self.directory.join("host_key.pub");
         fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.power_off();
     }
 }

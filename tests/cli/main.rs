@@ -26,6 +26,7 @@ mod plans;
 mod secrets;
 mod show;
 mod signals;
+mod situations;
 #[path = "../sim/suggested.rs"]
 mod suggested;
 mod support;

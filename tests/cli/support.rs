@@ -105,19 +105,30 @@ pub(crate) type Body = Arc<Vec<u8>>;
 pub(crate) fn serve(
     answer: impl Fn(&str, &str, &str) -> (u16, Body) + Send + Sync + 'static,
 ) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    serve_at("127.0.0.1:0", String::new, answer)
+}
+
+/// The same at an address, with more headers. Each is a whole line.
+pub(crate) fn serve_at(
+    address: &str,
+    headers: impl Fn() -> String + Send + Sync + 'static,
+    answer: impl Fn(&str, &str, &str) -> (u16, Body) + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind(address).expect("bind");
     let address = listener.local_addr().expect("an address").to_string();
     let (own, answer) = (address.clone(), Arc::new(answer));
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (own, answer) = (own.clone(), answer.clone());
-            std::thread::spawn(move || reply(stream, |path, query| answer(&own, path, query)));
+            let (own, answer, headers) = (own.clone(), answer.clone(), headers());
+            std::thread::spawn(move || {
+                reply(stream, &headers, |path, query| answer(&own, path, query));
+            });
         }
     });
     address
 }
 
-fn reply(mut stream: TcpStream, answer: impl Fn(&str, &str) -> (u16, Body)) {
+fn reply(mut stream: TcpStream, headers: &str, answer: impl Fn(&str, &str) -> (u16, Body)) {
     let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
     let mut request = String::new();
     if reader.read_line(&mut request).is_err() {
@@ -134,7 +145,7 @@ fn reply(mut stream: TcpStream, answer: impl Fn(&str, &str) -> (u16, Body)) {
     // rollgate knows Consul's 404 by this header.
     let consul = if path.starts_with("/v1/kv/") { "X-Consul-Index: 1\r\n" } else { "" };
     let head = format!(
-        "HTTP/1.1 {status} x\r\n{consul}Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status} x\r\n{consul}{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
 }

@@ -32,6 +32,7 @@ mod resolver;
 mod resume;
 mod rollback;
 mod signals;
+mod situations;
 mod source_only;
 #[path = "../sim/suggested.rs"]
 mod suggested;

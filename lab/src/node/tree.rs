@@ -23,7 +23,17 @@ pub(super) struct Layout<'a> {
     pub(super) service: SocketAddr,
     pub(super) sudo: bool,
     pub(super) client_key: &'a Path,
+    pub(super) unit: Option<&'a str>,
 }
+
+/// The units that systemd needs beside the service's own. Nothing else of the machine is started.
+const TARGETS: [(&str, &str); 4] = [
+    // An empty file would mask the unit.
+    ("sysinit.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("basic.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
+    ("default.target", "[Unit]\nWants=app.service\n"),
+];
 
 impl Layout<'_> {
     /// Writes all files, with the release in `archive`, if any, as the current one.
@@ -32,6 +42,13 @@ impl Layout<'_> {
         self.write_accounts()?;
         self.write_sshd()?;
         self.write_service(archive)?;
+        if let Some(unit) = self.unit {
+            let units = self.directory.join("units");
+            fs::create_dir(&units)?;
+            for (name, text) in TARGETS.into_iter().chain([("app.service", unit)]) {
+                put(&units.join(name), text, 0o644)?;
+            }
+        }
         put(&self.directory.join("init.sh"), include_str!("init.sh"), 0o755)?;
         put(&self.directory.join("audit.jsonl"), "", 0o666)
     }
