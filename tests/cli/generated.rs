@@ -101,34 +101,6 @@ fn every_playbook_begins_with_its_schema() {
     assert!(count > 0, "the README has a playbook");
 }
 
-#[test]
-fn readme_documents_every_command_and_exit_code() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
-    let (help, _) = Case::new(&[]).exits(0, &["--help"]);
-    let commands = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
-    let commands = commands.take_while(|line| !line.is_empty());
-    for name in
-        commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help")
-    {
-        assert!(readme.contains(&format!("`{name}")), "README.md does not document `{name}`");
-    }
-    for code in ["0", "1", "2", "3", "4", "5", "6", "10", "20", "21", "22", "130, 143"] {
-        assert!(
-            readme.contains(&format!("| {code} |")),
-            "README.md does not document exit code {code}"
-        );
-    }
-}
-
-#[test]
-fn the_first_playbook_of_the_readme_is_valid() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
-    let mut blocks =
-        readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap_or(""));
-    let first = blocks.next().expect("a playbook");
-    Case::new(&[("app.yaml", first.as_bytes())]).exits(0, &["check", "app.yaml"]);
-}
-
 /// What a driver documents of its kind: the rows of the table of all kinds, and its section.
 fn documented(kind: &str, module: &str) -> (String, String) {
     let file = root().join(format!("src/gateway/drivers/{module}.rs"));
@@ -149,7 +121,7 @@ fn documented(kind: &str, module: &str) -> (String, String) {
 }
 
 /// A page with other text between two of its lines.
-fn between(page: &str, begin: &str, end: &str, text: &str) -> String {
+pub(crate) fn between(page: &str, begin: &str, end: &str, text: &str) -> String {
     let (before, rest) = page.split_once(begin).expect("the first line");
     let (_, after) = rest.split_once(end).expect("the last line");
     format!("{before}{begin}\n\n{text}\n{end}{after}")

@@ -3,6 +3,7 @@
 
 mod agents;
 mod artifacts;
+mod book;
 mod check;
 mod ci;
 mod completing;
@@ -23,6 +24,7 @@ mod messages;
 mod modules;
 mod package;
 mod plans;
+mod reference;
 mod secrets;
 mod show;
 mod signals;

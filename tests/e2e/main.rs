@@ -38,5 +38,6 @@ mod source_only;
 mod suggested;
 mod terminal;
 mod traefik;
+mod tutorial;
 mod two_registries;
 mod without_consul;
