@@ -139,6 +139,19 @@ fn summary_names_every_page() {
     assert!(book.contains("src = \".\""), "{book}");
 }
 
+/// A reader finds the two commands of a fresh machine at once, and the rest in the book.
+#[test]
+fn readme_is_short_and_begins_with_the_commands_of_a_fresh_machine() {
+    let text = fs::read_to_string(root().join("README.md")).expect("a README");
+    assert!(text.lines().count() <= 120, "{} lines", text.lines().count());
+    let readme = Page::read(root().join("README.md"));
+    let first = &readme.blocks[0];
+    for script in ["scripts/demo", "scripts/test"] {
+        assert!(first.text.lines().any(|line| line.starts_with(script)), "{}", first.text);
+        assert!(root().join(script).exists());
+    }
+}
+
 /// The commands of rollgate in a block, each as one line.
 fn commands(block: &Block) -> Vec<String> {
     let mut commands = Vec::new();
