@@ -8,7 +8,8 @@ fn windows(text: &str) -> Vec<u8> {
     (MARK.to_owned() + &text.replace('\n', "\r\n")).into_bytes()
 }
 
-/// The commands and values of a playbook, as its journal has them.
+/// The commands and values of a playbook, as its journal has them. No other test uses these ports: where nothing listens on
+/// exactly a node's address, each connection to its port counts.
 #[test]
 fn line_ends_and_marks_of_windows_reach_no_command_and_no_value() {
     let playbook = r#"service: app
@@ -26,15 +27,15 @@ gateways:
       printf '%s|' '${{ greeting }}' "$1" > said
     in: sed -i "s/^$1 .*/$1 in/" list
 nodes:
-  - { ssh: local, name: app-1, address: '127.0.0.1:9000' }
-  - { ssh: local, name: app-2, address: '127.0.0.2:9000' }
+  - { ssh: local, name: app-1, address: '127.0.0.1:909' }
+  - { ssh: local, name: app-2, address: '127.0.0.2:909' }
 drain: { in_flight: { sockets: {} } }
 restart: >
   true
   false
 health: { http: { url: 'http://${{ node.address }}', headers: { Authorization: '${{ secrets.probe }}' } } }
 "#;
-    let list = b"127.0.0.1:9000 in\n127.0.0.2:9000 in\n";
+    let list = b"127.0.0.1:909 in\n127.0.0.2:909 in\n";
     let case = Case::new(&[
         ("app.yaml", &windows(playbook)),
         ("vars", &windows("# greetings\ngreeting = salut\n")),
@@ -45,7 +46,7 @@ health: { http: { url: 'http://${{ node.address }}', headers: { Authorization: '
     case.exits(0, &["check", "app.yaml"]);
     case.exits(0, &["node", "out", "app.yaml", "app-1", "--var-file", "vars"]);
     let said = std::fs::read_to_string(case.folder().join("said")).expect("a file");
-    assert_eq!(said, "salut|127.0.0.1:9000|");
+    assert_eq!(said, "salut|127.0.0.1:909|");
     let journal = std::fs::read_dir(case.folder().join(".rollgate/app")).expect("a state folder");
     let journal = journal
         .flatten()
