@@ -159,7 +159,7 @@ fn node_returns_only_after_every_kind_of_check_passes() {
         let reply = rollgate_lab::request("GET", &passing, "")?;
         Ok((reply.body.matches("\"Service\":{").count() == 2).then_some(()))
     };
-    rollgate_lab::until("both instances to pass", Duration::from_secs(10), both_pass)
+    rollgate_lab::until("both instances to pass", Duration::from_secs(60), both_pass)
         .expect("pass");
     release_in_a_row(&bench, rounds(1));
     // An instance that is not registered in Consul can never pass.
