@@ -14,7 +14,7 @@ use crate::node::NodeScript;
 use crate::secret::{self, Secret};
 use crate::spec::{HealthSpec, HttpCheck, IdentityPlace, IdentitySpec, Shell};
 use crate::text;
-use crate::world::{Command, Host, Reply, Request, RunError, World};
+use crate::world::{Command, Host, HttpError, Reply, Request, RunError, World};
 
 /// The largest reply of a health check, in bytes.
 const LARGEST_BODY: usize = 1024 * 1024;
@@ -38,6 +38,8 @@ pub struct CheckResult {
     pub version: Option<Foreign>,
     /// The problem is that the node could not be asked, which shows nothing about the node.
     pub is_unasked: bool,
+    /// A connection was refused: nothing listens there yet, or any more.
+    pub is_refused: bool,
     /// Why a connection to the node's own address failed, if one was tried.
     pub unreached: Option<Unreached>,
 }
@@ -55,6 +57,10 @@ impl CheckResult {
     pub(super) fn wrong(problem: impl Into<String>, body: Option<&str>) -> Self {
         let body = body.map(kept);
         Self { problem: Some(problem.into()), body, ..Self::default() }
+    }
+
+    fn unanswered(error: &HttpError) -> Self {
+        Self { is_refused: error.is_refused(), ..Self::wrong(error.to_string(), None) }
     }
 
     fn unasked(problem: &impl ToString) -> Self {
@@ -130,7 +136,7 @@ impl<W: World> Gate<W> {
             let Some(address) = &health.tcp else { return CheckResult::default() };
             match self.world.exchange(address, &[], health.timeout).await {
                 Ok(_) => CheckResult::default(),
-                Err(error) => CheckResult::wrong(error.to_string(), None),
+                Err(error) => CheckResult::unanswered(&error),
             }
         };
         let run = async {
@@ -178,7 +184,7 @@ impl<W: World> Gate<W> {
         };
         let reply = match self.world.http(request).await {
             Ok(reply) => reply,
-            Err(error) => return CheckResult::wrong(error.to_string(), None),
+            Err(error) => return CheckResult::unanswered(&error),
         };
         judge(check, identity, &reply)
     }

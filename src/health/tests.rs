@@ -30,6 +30,9 @@ const HANGS: u16 = 0;
 /// A status that means a 200 after one second.
 const HELD: u16 = 1;
 
+/// A status that means refused connections for one second, then a 200.
+const STARTS: u16 = 2;
+
 /// The time limit of a request that hangs, with the playbook's default.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -65,6 +68,12 @@ impl World for Script {
         let mut status = next(&self.replies)?;
         if status == HELD {
             tokio::time::sleep_until(self.ready).await;
+            status = 200;
+        }
+        if status == STARTS {
+            if Instant::now() < self.ready {
+                return refused().map(|_| Reply::default());
+            }
             status = 200;
         }
         if status == HANGS {
@@ -152,7 +161,24 @@ async fn outcome(gate: Gate<Script>) -> Result<u128, Failure> {
 async fn node_is_healthy_at_the_attempt_that_completes_the_row() {
     let replies = [refused(), Ok(503), Ok(200), Ok(503), Ok(200), Ok(200)];
     let took = outcome(gate("rise: 2", &replies, &[listener(1001)])).await.expect("healthy");
-    assert_eq!(took, 500, "six tries, the first at once");
+    assert_eq!(
+        took, 410,
+        "six tries, the first at once, and the second soon after the refused connection"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn listener_is_noticed_soon_after_it_begins() {
+    let mut slow = gate("rise: 1", &[Ok(STARTS)], &[listener(1001)]);
+    Arc::make_mut(&mut slow.node).health.interval = Duration::from_secs(20);
+    let took = outcome(slow).await.expect("healthy");
+    assert!((1000..1040).contains(&took), "{took}");
+    // A command of the user runs at the user's interval only.
+    let mut gate = gate("rise: 1", &[Ok(STARTS)], &[listener(1001)]);
+    let run = crate::spec::Shell { run: "true".into(), timeout: PATIENCE, sudo: false };
+    Arc::make_mut(&mut gate.node).health.run = Some(run);
+    Arc::make_mut(&mut gate.node).health.interval = Duration::from_secs(3);
+    assert_eq!(outcome(gate).await.expect("healthy"), 3000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +267,7 @@ async fn failure_at_the_deadline_reports_the_observations() {
     assert_eq!(failure.reason, "not healthy within 1s");
     assert_eq!(
         failure.seen[0].1,
-        "GET http://10.0.1.1:80/ping: 503 in 9 of 10 tries; connection refused in 1 of 10 tries; \
+        "GET http://10.0.1.1:80/ping: 503 in 10 of 11 tries; connection refused in 1 of 11 tries; \
          needed 2 in a row, best 0"
     );
     assert_eq!(failure.seen[1], ("last body".into(), "body of 503".into()));

@@ -1,5 +1,6 @@
 //! Attempts of a node's checks. They begin in time even while older ones hang: a service that becomes ready is
-//! noticed within one interval, whatever happens to earlier attempts.
+//! noticed within one interval, whatever happens to earlier attempts. While nothing listens, an attempt costs the
+//! service nothing, and the next one follows sooner: the first listener is noticed within a small part of its start.
 //!
 //! The first answer ends all other running attempts: they were started before that answer, and several answers at
 //! one moment show no more than one. After a service has answered well, an attempt that hangs is a failure like any
@@ -19,6 +20,12 @@ use crate::world::World;
 /// The most attempts that run at the same time.
 pub(super) const AT_ONCE: u32 = 32;
 
+/// The shortest pause after a refused connection.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause after a refused connection is this part of the time since the first attempt.
+const PAUSE_PART: u32 = 32;
+
 /// The attempts of one gate.
 pub(super) struct Tries<W> {
     gate: Arc<Gate<W>>,
@@ -27,6 +34,8 @@ pub(super) struct Tries<W> {
     most: u32,
     /// When the next one begins.
     next: Instant,
+    /// When the first one began, at the earliest.
+    since: Instant,
     /// When the last one began.
     begun: Instant,
     index: Index,
@@ -38,7 +47,7 @@ impl<W: World> Tries<W> {
         // A user's command may not support running twice at the same time.
         let most = if gate.node.health.run.is_some() { 1 } else { AT_ONCE };
         let (now, index) = (Instant::now(), Index::default());
-        Self { under_way: JoinSet::new(), most, next: now, begun: now, index, gate }
+        Self { under_way: JoinSet::new(), most, next: now, since: now, begun: now, index, gate }
     }
 
     /// Returns the next answer. With `one_by_one`, any answer is returned.
@@ -49,11 +58,11 @@ impl<W: World> Tries<W> {
                 biased;
                 Some(ended) = self.under_way.join_next() => {
                     self.under_way = JoinSet::new();
-                    self.next = self.begun + self.gate.node.health.interval;
                     let (index, result) = ended.unwrap_or_else(|error| {
                         (self.index, CheckResult::wrong(format!("the check crashed: {error}"), None))
                     });
                     self.index = index;
+                    self.next = self.begun + self.pause(&result);
                     return result;
                 }
                 () = tokio::time::sleep_until(self.next), if self.under_way.len() < most => {
@@ -61,6 +70,17 @@ impl<W: World> Tries<W> {
                 }
             }
         }
+    }
+
+    /// The pause from the beginning of an attempt with this result to the next one.
+    fn pause(&self, result: &CheckResult) -> Duration {
+        let health = &self.gate.node.health;
+        let interval = health.interval;
+        // A user's command is not run more often than the user has said.
+        if !result.is_refused || health.run.is_some() {
+            return interval;
+        }
+        interval.min(SHORTEST_PAUSE.max(self.since.elapsed() / PAUSE_PART))
     }
 
     fn begin(&mut self) {

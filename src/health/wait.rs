@@ -31,6 +31,8 @@ pub struct Healthy {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     tries: u32,
+    /// Attempts that something answered, or that failed in another way than by a refused connection.
+    wrong: u32,
     successes: u32,
     best: u32,
     reasons: BTreeMap<String, u32>,
@@ -142,7 +144,10 @@ impl Seen {
         self.tries += 1;
         match &result.problem {
             None => self.successes += 1,
-            Some(problem) => *self.reasons.entry(problem.clone()).or_default() += 1,
+            Some(problem) => {
+                self.wrong += u32::from(!result.is_refused);
+                *self.reasons.entry(problem.clone()).or_default() += 1;
+            }
         }
         // The last answer that explains the problem is worth more than a later refused connection.
         if result.body.is_some() || self.last.as_ref().is_none_or(|last| last.body.is_none()) {
@@ -152,8 +157,8 @@ impl Seen {
 
     fn success(&self, rise: u32) -> String {
         let mut message = format!("healthy={rise}/{rise}");
-        if self.tries > self.successes {
-            message += &format!(" after {} tries", self.tries);
+        if self.wrong > 0 {
+            message += &format!(" after {}", text::count(self.wrong as usize, "failed check"));
         }
         if let Some(process) = &self.process {
             message += &format!(", {process}");

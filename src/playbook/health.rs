@@ -24,7 +24,7 @@ pub struct Health {
     /// How the HTTP check's reply shows the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
-    /// The time between two attempts.
+    /// The time between two attempts. While the connection is refused, the next attempt follows sooner.
     #[serde(default = "Health::default_interval")]
     pub interval: DurationSetting,
     /// The time limit of one attempt.
