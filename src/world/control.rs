@@ -10,8 +10,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openssh::Session;
@@ -150,7 +150,8 @@ impl Control {
         let persist = ["-o".into(), format!("ControlPersist={IDLE}")];
         let arguments = [&master[..], &persist[..], &destination.arguments()[..]].concat();
         if self.ssh(&files, &socket, &arguments).await? {
-            return Ok(Master { session: Session::resume_mux(socket.into(), None), log });
+            let session = Arc::new(Session::resume_mux(socket.into(), None));
+            return Ok(Master { session, log });
         }
         let said = || std::fs::read_to_string(&log).unwrap_or_default();
         if said().contains("UNKNOWN port 65535") {
@@ -209,7 +210,7 @@ impl Control {
 /// A connected ssh master process.
 #[derive(Debug)]
 pub(super) struct Master {
-    pub(super) session: Session,
+    pub(super) session: Arc<Session>,
     log: PathBuf,
 }
 

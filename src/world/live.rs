@@ -82,6 +82,12 @@ impl World for Live {
         }
     }
 
+    fn expect(&self, host: &Host, sudo: bool) {
+        if let Host::Ssh(destination) = host {
+            self.0.ssh.expect(destination, sudo);
+        }
+    }
+
     async fn exchange(
         &self,
         address: &str,

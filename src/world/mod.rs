@@ -14,9 +14,11 @@ mod names;
 mod permit;
 mod redirect;
 mod refusal;
+mod remote_shell;
 mod room;
 mod script;
 mod settings;
+mod spare;
 mod ssh;
 mod tcp;
 mod tls;
@@ -76,6 +78,9 @@ pub trait World: Send + Sync + 'static {
         host: &Host,
         command: Command,
     ) -> impl Future<Output = Result<Output, RunError>> + Send;
+
+    /// Prepares for a command on this host that follows soon, so that it begins faster. Runs nothing.
+    fn expect(&self, _host: &Host, _sudo: bool) {}
 
     /// Opens a TCP connection to `address` (`host:port`), sends a text, and returns the answer of the other
     /// side until it closes. Without a text the connection is closed as soon as it is open.

@@ -4,11 +4,10 @@
 //! is tried again only if it certainly did not start, which depends on the script's go-ahead.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use openssh::{Child, Error, Session, Stdio};
+use openssh::Error;
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -16,15 +15,13 @@ use super::control::{Configuration, Control, Master};
 use super::destination::Destination;
 use super::exchange::{Exchange, converse, open};
 use super::local::{conclude, refused};
-use super::script::{Script, launcher};
+use super::remote_shell::{self, ANSWERING, RemoteShell, Unopened, alive};
+use super::script::Script;
+use super::spare::Spares;
 use super::{Command, Output, RunError};
 
 /// Channels on one connection at the same time; sshd's `MaxSessions` is 10 by default and often less.
 const CHANNELS: usize = 4;
-/// Time limit to open a channel. Keep-alives detect a dead peer within 15 s.
-const OPENING: Duration = Duration::from_secs(20);
-/// Time limit for the exit message, and for a check of the master, which is on this machine.
-const ANSWERING: Duration = Duration::from_secs(2);
 /// Pause before a refused channel is requested again, and how often that is done.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const BUSY_LIMIT: u32 = 50;
@@ -44,6 +41,7 @@ struct Node {
     place: String,
     destination: Destination,
     channels: Semaphore,
+    spares: Arc<Spares>,
     link: Mutex<Link>,
 }
 
@@ -60,8 +58,19 @@ enum Failure {
     Dead(String),
     /// Nothing was started: the node has no free channel.
     Busy(String),
+    /// Nothing was started: the channel that was opened ahead has ended.
+    Stale,
     /// The final error; no retry.
     Final(RunError),
+}
+
+impl From<Unopened> for Failure {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::Dead(text) => Self::Dead(text),
+            Unopened::Busy(text) => Self::Busy(text),
+        }
+    }
 }
 
 impl Ssh {
@@ -82,15 +91,23 @@ impl Ssh {
             .acquire()
             .await
             .map_err(|error| RunError::NotStarted(error.to_string()))?;
-        let (mut retried, mut busy) = (false, 0);
+        let (mut retried, mut busy, mut takes_spare) = (false, 0, true);
         loop {
             let master = self.master(&node).await.map_err(RunError::NotStarted)?;
-            let failure = match attempt(&master, place, &command).await {
+            let spare =
+                if takes_spare { node.spares.take(&master, command.sudo).await } else { None };
+            if spare.is_some() {
+                // Commands follow each other.
+                node.spares.open(&master, command.sudo);
+            }
+            let failure = match attempt(&master, place, &command, spare).await {
                 Ok(output) => return Ok(output),
                 Err(failure) => failure,
             };
             match failure {
+                Failure::Stale => takes_spare = false,
                 Failure::Busy(_) if busy < BUSY_LIMIT => {
+                    node.spares.refuse();
                     busy += 1;
                     sleep(BUSY_PAUSE).await;
                 }
@@ -112,6 +129,16 @@ impl Ssh {
         }
     }
 
+    /// A command for this host follows soon: opens a channel for it, if the host is connected.
+    pub(super) fn expect(&self, place: &str, sudo: bool) {
+        let Ok(node) = self.node(place) else { return };
+        // A connection that is being made serves the command itself.
+        let master = node.link.try_lock().ok().and_then(|link| link.master.clone());
+        if let Some(master) = master {
+            node.spares.open(&master, sudo);
+        }
+    }
+
     /// Ends every connection and removes the private folder.
     pub(super) async fn close(&self) {
         if let Some(control) = self.control.get() {
@@ -128,6 +155,7 @@ impl Ssh {
             place: crate::text::line(place, 120),
             destination: Destination::parse(place).map_err(RunError::NotStarted)?,
             channels: Semaphore::new(CHANNELS),
+            spares: Arc::default(),
             link: Mutex::default(),
         });
         nodes.insert(place.to_owned(), Arc::clone(&node));
@@ -174,9 +202,18 @@ impl Node {
     }
 }
 
-async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Output, Failure> {
+async fn attempt(
+    master: &Master,
+    place: &str,
+    command: &Command,
+    spare: Option<RemoteShell>,
+) -> Result<Output, Failure> {
     let input = open(&command.stdin).await.map_err(Failure::Final)?;
-    let mut child = spawn(master, &launcher(command.sudo).join(" ")).await?;
+    let is_spare = spare.is_some();
+    let mut child = match spare {
+        Some(shell) => shell,
+        None => remote_shell::open(master, command.sudo).await?,
+    };
     let (Some(stdin), Some(stdout), Some(stderr)) =
         (child.stdin().take(), child.stdout().take(), child.stderr().take())
     else {
@@ -194,18 +231,10 @@ async fn attempt(master: &Master, place: &str, command: &Command) -> Result<Outp
     if let Some(end) = exchange.end.clone() {
         return conclude(end, exchange, command, place).map_err(Failure::Final);
     }
+    if is_spare && !exchange.sent && alive(master).await {
+        return Err(Failure::Stale);
+    }
     silent(master, place, exchange, status).await
-}
-
-async fn spawn<'a>(master: &'a Master, line: &str) -> Result<Child<&'a Session>, Failure> {
-    let mut process = master.session.raw_command(line);
-    process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let text = match timeout(OPENING, process.spawn()).await {
-        Ok(Ok(child)) => return Ok(child),
-        Ok(Err(error)) => cause(&error),
-        Err(_) => return Err(Failure::Dead("ssh opened no new session in time".into())),
-    };
-    if alive(master).await { Err(Failure::Busy(text)) } else { Err(Failure::Dead(text)) }
 }
 
 /// Judges a conversation that ended without a status line about the command.
@@ -225,18 +254,4 @@ async fn silent(
             return Ok(Output { status: None, ..exchange.output });
         }
     })
-}
-
-fn alive(master: &Master) -> impl Future<Output = bool> {
-    let check = timeout(ANSWERING, master.session.check());
-    async { matches!(check.await, Ok(Ok(()))) }
-}
-
-/// The innermost cause of an error.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    crate::text::line(&error.to_string(), 200)
 }

@@ -185,6 +185,10 @@ impl<W: World> World for Traced<W> {
         output
     }
 
+    fn expect(&self, host: &Host, sudo: bool) {
+        self.world.expect(host, sudo);
+    }
+
     async fn exchange(
         &self,
         address: &str,

@@ -1,5 +1,6 @@
 //! An sshd for each test, and helpers to inspect processes.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio as Pipe};
@@ -100,6 +101,16 @@ impl Sshd {
                 let _ = Process::new("kill").args(["-KILL", &pid]).stderr(Pipe::null()).status();
             }
         }
+    }
+
+    /// The shells that its connections have started.
+    pub(crate) fn shells(&self) -> BTreeSet<u32> {
+        let processes = processes();
+        let children = |of: &BTreeSet<u32>| -> BTreeSet<u32> {
+            let is_child = |stat: &str| parent(stat).is_some_and(|parent| of.contains(&parent));
+            processes.iter().filter(|(_, stat)| is_child(stat)).map(|(pid, _)| *pid).collect()
+        };
+        children(&children(&BTreeSet::from([self.child.id()])))
     }
 
     pub(crate) fn stop(&mut self) {

@@ -12,3 +12,4 @@ mod harness;
 mod held;
 mod http;
 mod shells;
+mod spare;
