@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::pool::Pool;
@@ -95,6 +96,8 @@ pub(super) struct Context<W> {
     pub(super) pool: Pool,
     pub(super) stop: Stop,
     pub(super) records: mpsc::Sender<Record>,
+    /// What is done on finished nodes, beside the others.
+    pub(super) tidying: std::sync::Mutex<JoinSet<()>>,
 }
 
 /// The facts about a node that are known from the start.
@@ -108,6 +111,8 @@ pub(super) struct Known {
     pub(super) planned: Option<Arc<Planned>>,
     /// The folder of the release that it ran before, if that is known.
     pub(super) ran: Option<String>,
+    /// Held while old releases are deleted on the node.
+    pub(super) tidying: Arc<Mutex<()>>,
 }
 
 impl Known {
@@ -120,6 +125,7 @@ impl Known {
             back: spec.back.get(&node.name).cloned(),
             planned: release.plan_of(&node.name).cloned().map(Arc::new),
             ran: ran.remove(node.name.as_str()),
+            tidying: Arc::default(),
         };
         let names = spec.nodes.iter().map(|node| node.name.clone());
         names.zip(spec.nodes.iter().map(known)).collect()
@@ -146,31 +152,35 @@ impl<W> Context<W> {
         self.spec.nodes.iter().filter(leaves).map(|node| node.address.clone()).collect()
     }
 
-    /// Records a fact about a node. Returns when it is on disk, or an error when it cannot be written.
-    pub(super) async fn record(
-        &self,
-        node: &str,
-        step: Option<Step>,
-        fact: EventKind,
-    ) -> Result<(), NotRecorded> {
+    /// Records facts about a node, in one write. Returns when they are on disk, or an error when the last one cannot be
+    /// written.
+    pub(super) async fn record(&self, node: &str, facts: Vec<Noted>) -> Result<(), NotRecorded> {
         let (written, answer) = oneshot::channel();
-        let record =
-            Record { node: Some(node.to_owned()), step, fact: Some(fact), written: Some(written) };
+        let record = Record { node: Some(node.to_owned()), facts, written: Some(written) };
         self.records.send(record).await.map_err(|_| NotRecorded)?;
         answer.await.map_err(|_| NotRecorded)
     }
 
-    /// Records a fact about a node without waiting for the write.
-    pub(super) async fn note(&self, node: &str, fact: EventKind) {
-        let record =
-            Record { node: Some(node.to_owned()), step: None, fact: Some(fact), written: None };
-        let _ = self.records.send(record).await;
+    /// Records facts about a node without waiting for the write.
+    pub(super) async fn note(&self, node: &str, facts: Vec<Noted>) {
+        let _ =
+            self.records.send(Record { node: Some(node.to_owned()), facts, written: None }).await;
+    }
+
+    /// Does work on a finished node that no other node waits for.
+    pub(super) fn tidy_up(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tidying.lock().unwrap_or_else(PoisonError::into_inner).spawn(work);
+    }
+
+    /// The work on finished nodes that has not ended.
+    pub(super) fn take_tidying(&self) -> JoinSet<()> {
+        std::mem::take(&mut *self.tidying.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns once everything sent to the recorder so far is recorded.
     pub(super) async fn catch_up(&self) {
         let (written, answer) = oneshot::channel();
-        let nothing = Record { node: None, step: None, fact: None, written: Some(written) };
+        let nothing = Record { node: None, facts: Vec::new(), written: Some(written) };
         if self.records.send(nothing).await.is_ok() {
             let _ = answer.await;
         }
@@ -178,12 +188,8 @@ impl<W> Context<W> {
 
     /// Reports the progress of a node's step. The report is dropped when the recorder's queue is full.
     pub(super) fn tell(&self, node: &str, step: Step, fact: EventKind) {
-        let record = Record {
-            node: Some(node.to_owned()),
-            step: Some(step),
-            fact: Some(fact),
-            written: None,
-        };
+        let facts = vec![(Some(step), fact)];
+        let record = Record { node: Some(node.to_owned()), facts, written: None };
         let _ = self.records.try_send(record);
     }
 }
@@ -192,13 +198,14 @@ impl<W> Context<W> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NotRecorded;
 
-/// A request to record a fact.
+/// A fact, and the step to which it belongs.
+pub(super) type Noted = (Option<Step>, EventKind);
+
+/// A request to record facts about a node, in order. Without facts it only waits for earlier requests.
 pub(super) struct Record {
     pub(super) node: Option<String>,
-    pub(super) step: Option<Step>,
-    /// `None` if the request only waits for earlier requests.
-    pub(super) fact: Option<EventKind>,
-    /// Answered when the event is on disk; dropped when it cannot be written.
+    pub(super) facts: Vec<Noted>,
+    /// Answered when the last event is on disk; dropped when it cannot be written.
     pub(super) written: Option<oneshot::Sender<()>>,
 }
 

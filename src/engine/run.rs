@@ -135,6 +135,7 @@ impl<W: World> Engine<W> {
             turn: Arc::default(),
             stop: stop.clone(),
             records: sender,
+            tidying: std::sync::Mutex::default(),
         });
         let mut floor = Floor { context: context.clone(), records, fallen, stop: stop.clone() };
         let mut watch = JoinSet::new();
@@ -146,6 +147,7 @@ impl<W: World> Engine<W> {
         }
         let staged = self.operation != Operation::Deploy || floor.stage(&mut recorder).await;
         let verified = !staged || floor.take_all(&mut recorder).await;
+        floor.drive(context.take_tidying(), &mut recorder).await;
         watch.shutdown().await;
         recorder.ask_for_the_lock().await;
         note_stop(&mut recorder, &stop);

@@ -170,7 +170,7 @@ impl<W: World> Watch<W> {
     async fn tell(&self, trouble: &str) {
         let message = format!("{}: {trouble}", self.watched.node.name);
         let fact = EventKind::Warning { message };
-        self.watched.context.note(&self.watched.node.name, fact).await;
+        self.watched.context.note(&self.watched.node.name, vec![(None, fact)]).await;
     }
 
     /// Checks once, corrects the key if needed, and returns the problem.
@@ -234,7 +234,7 @@ impl<W: World> Watch<W> {
 
     /// Records a fact and returns when it is in the journal, or `None` when it cannot be written.
     async fn record(&self, fact: EventKind) -> Option<()> {
-        self.watched.context.record(&self.watched.node.name, None, fact).await.ok()
+        self.watched.context.record(&self.watched.node.name, vec![(None, fact)]).await.ok()
     }
 }
 

@@ -1,13 +1,14 @@
 //! Runs one node through its steps until it finishes, fails, or reaches a safe state when the release stops.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::time::Instant;
 
-use super::context::{Context, Operation, millis};
+use super::context::{Context, Noted, Operation, millis};
 use super::outcome::{NodeResult, StepError, StepResult};
 use super::pool::Part;
 use super::stop::{COURTESY_TIME, WRITE_TIME};
@@ -41,6 +42,8 @@ pub(super) struct NodeWorker<W> {
     /// The deadline for repeated confirmations that the node is out, set by the first repetition. All repetitions in
     /// one direction share this time.
     again_until: Option<Instant>,
+    /// What is recorded together with the next fact.
+    noted: Mutex<Vec<Noted>>,
 }
 
 /// A read of the gateways that permits a node to leave.
@@ -77,6 +80,7 @@ impl<W: World> NodeWorker<W> {
             watchdog: None,
             looked: None,
             again_until: None,
+            noted: Mutex::default(),
         })
     }
 
@@ -87,30 +91,43 @@ impl<W: World> NodeWorker<W> {
 
     /// Runs every step. After a failure it rolls back, if the playbook says so and a restore point exists.
     pub(super) async fn go(mut self) {
+        drop(self.tidying().await);
         let mut arrived = self.walk().await;
         if arrived == NodeResult::Failed && self.turn_back().await {
             arrived = self.walk().await;
         }
         if arrived != NodeResult::Done {
-            self.withdraw_hold().await;
+            return self.withdraw_hold().await;
         }
-        if arrived == NodeResult::Done {
-            let interrupted = self.context.stop.passed(COURTESY_TIME);
-            tokio::select! {
-                biased;
-                () = self.prune() => {}
-                () = interrupted => {}
-            }
-        }
-        if arrived == NodeResult::Done && !self.node.stays_out() {
+        if !self.node.stays_out() {
             let part = if self.goes_back() { Part::RolledBack } else { Part::Done };
             self.context.pool.join(&self.node.name, part);
         }
+        let context = self.context.clone();
+        context.tidy_up(self.pruned());
+    }
+
+    /// Deletes old releases, beside the nodes that follow.
+    async fn pruned(mut self) {
+        let _turn = self.tidying().await;
+        let interrupted = self.context.stop.passed(COURTESY_TIME);
+        tokio::select! {
+            biased;
+            () = self.prune() => {}
+            () = interrupted => {}
+        }
+    }
+
+    /// Waits until nothing else tidies up on the node.
+    async fn tidying(&self) -> Option<OwnedMutexGuard<()>> {
+        let known = self.context.nodes.get(&self.node.name)?;
+        Some(known.tidying.clone().lock_owned().await)
     }
 
     /// Handles the failure of a finished node. It rolls back if the playbook says so and a restore point exists.
     /// Otherwise it leaves rotation, if the release has changed it.
     pub(super) async fn fall(mut self, failure: Failure) {
+        drop(self.tidying().await);
         if !self.tell_failure(Step::Health, failure).await {
             return;
         }
@@ -168,6 +185,10 @@ impl<W: World> NodeWorker<W> {
             } else {
                 self.step_watched(action).await
             };
+            if !matches!(ending, StepResult::Done) {
+                self.record_noted().await;
+                self.context.catch_up().await;
+            }
             match ending {
                 StepResult::Done => {}
                 StepResult::Interrupted | StepResult::Failed(StepError::Halt) => {
@@ -196,11 +217,15 @@ impl<W: World> NodeWorker<W> {
     async fn step_watched(&mut self, action: &Action) -> StepResult {
         let command = action.command.as_ref();
         match action.step {
-            Step::Stop | Step::Restart => match self.may_stop(action.step).await {
-                StepResult::Done => {}
-                other => return other,
-            },
+            Step::Stop | Step::Restart => {
+                self.record_noted().await;
+                match self.may_stop(action.step).await {
+                    StepResult::Done => {}
+                    other => return other,
+                }
+            }
             Step::Enable => {
+                self.record_noted().await;
                 let stop = self.context.stop.requested();
                 let may = tokio::select! {
                     biased;
@@ -321,7 +346,9 @@ impl<W: World> NodeWorker<W> {
         if place.is_err() {
             return;
         }
-        match self.step(Step::Stage, None).await {
+        let ending = self.step(Step::Stage, None).await;
+        self.record_noted().await;
+        match ending {
             StepResult::Done | StepResult::Interrupted | StepResult::Failed(StepError::Halt) => {}
             StepResult::Failed(trouble) => {
                 let failed = EventKind::NodeFailed(Box::new(trouble.into_failure()));
@@ -332,6 +359,9 @@ impl<W: World> NodeWorker<W> {
 
     async fn step(&mut self, step: Step, command: Option<&Shell>) -> StepResult {
         let stopped_before = self.state(NodeState::is_stopped);
+        if step == Step::Drain {
+            self.expect_commands();
+        }
         if self.record(Some(step), EventKind::StepStarted {}).await.is_err() {
             return StepResult::Failed(StepError::Halt);
         }
@@ -363,10 +393,8 @@ impl<W: World> NodeWorker<W> {
                     message: found.message,
                     drained: found.drained,
                 };
-                match self.record(Some(step), finished).await {
-                    Ok(()) => StepResult::Done,
-                    Err(halt) => StepResult::Failed(halt),
-                }
+                self.note(step, finished);
+                StepResult::Done
             }
             Err(StepError::NotTaken) => StepResult::Interrupted,
             Err(StepError::NotBegun(reason)) if step.touches_service() => {
@@ -374,6 +402,19 @@ impl<W: World> NodeWorker<W> {
                 StepResult::Failed(StepError::Failed(failure))
             }
             Err(trouble) => StepResult::Failed(trouble),
+        }
+    }
+
+    /// Prepares for the commands on the node that follow.
+    fn expect_commands(&self) {
+        if self.context.operation != Operation::Deploy {
+            return;
+        }
+        let own = self.node.layout.is_some().then_some(self.context.spec.sudo);
+        let theirs =
+            self.node.steps.iter().filter_map(|action| Some(action.command.as_ref()?.sudo));
+        for sudo in own.into_iter().chain(theirs).collect::<BTreeSet<_>>() {
+            self.context.world.expect(&self.node.host, sudo);
         }
     }
 
@@ -395,13 +436,32 @@ impl<W: World> NodeWorker<W> {
         self.context.stop.is_requested()
     }
 
-    /// Records a fact and returns when it is on disk.
+    /// Records a fact, after the noted ones, and returns when it is on disk.
     pub(super) async fn record(
         &self,
         step: Option<Step>,
         fact: EventKind,
     ) -> Result<(), StepError> {
-        Ok(self.context.record(&self.node.name, step, fact).await?)
+        let mut facts = self.take_noted();
+        facts.push((step, fact));
+        Ok(self.context.record(&self.node.name, facts).await?)
+    }
+
+    /// Notes a fact that is recorded together with the next one: on its own, it permits nothing.
+    pub(super) fn note(&self, step: Step, fact: EventKind) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).push((Some(step), fact));
+    }
+
+    fn take_noted(&self) -> Vec<Noted> {
+        std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Records the noted facts now, without waiting for the write.
+    pub(super) async fn record_noted(&self) {
+        let facts = self.take_noted();
+        if !facts.is_empty() {
+            self.context.note(&self.node.name, facts).await;
+        }
     }
 
     /// Reports the progress of a step. The report is dropped when the recorder's queue is full.

@@ -106,6 +106,15 @@ impl Release {
     ///
     /// When the event cannot follow the earlier ones.
     pub fn change(&self, event: &Event) -> Result<Change> {
+        self.change_after(event, None)
+    }
+
+    /// The same for an event that follows others which do not count yet: they leave its node in the state `pending`.
+    ///
+    /// # Errors
+    ///
+    /// When the event cannot follow the earlier ones.
+    pub fn change_after(&self, event: &Event, pending: Option<&NodeState>) -> Result<Change> {
         let goes_on = self.finished.is_none() || matches!(event.fact, EventKind::ReleaseResumed(_));
         ensure!(goes_on, "event {} after the end of the release", event.seq);
         // Progress events have numbers too but are not journaled, so a journal has gaps.
@@ -150,11 +159,16 @@ impl Release {
             | EventKind::NodeRolledBack { .. }
             | EventKind::NodeDone { .. } => {
                 let Some(name) = &event.node else { bail!("event {} names no node", event.seq) };
-                let Some(node) = self.nodes.get(name) else { bail!("there is no node `{name}`") };
+                let Some(node) = pending.or(self.nodes.get(name)) else {
+                    bail!("there is no node `{name}`")
+                };
                 let mut after = node.clone();
                 after.apply(event.step, &event.fact).map_err(|error| {
                     error.context(format!("node `{name}`, event {}", event.seq))
                 })?;
+                if matches!(event.fact, EventKind::StepStarted {}) {
+                    after.since = Some(event.at);
+                }
                 Ok(Change::Node(name.clone(), Box::new(after)))
             }
         }
@@ -198,10 +212,7 @@ impl Release {
                 }
                 self.done_before = self.count(|node| node.phase == Phase::Done);
             }
-            Change::Node(name, mut node) => {
-                if matches!(event.fact, EventKind::StepStarted {}) {
-                    node.since = Some(event.at);
-                }
+            Change::Node(name, node) => {
                 self.nodes.insert(name, *node);
             }
             Change::Batch(number, nodes, back) => {

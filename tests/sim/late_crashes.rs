@@ -248,7 +248,7 @@ fn node_that_is_partly_in_rotation_is_not_rolled_back_while_too_few_serve() {
         schedule.shape.on_failure = "rollback_node";
         let whole = run(&schedule, scratch.path(), true);
         let before = When::Event(whole.events_until("node-1 enable: RegistryWriting") - 1);
-        let stuck = Fault::Stuck { gateway: 0, worker: 1, lasts: 65_000 };
+        let stuck = Fault::Stuck { gateway: 0, worker: 1, lasts: 66_000 };
         schedule.faults = vec![(before, stuck)];
         change(&mut schedule);
         let ran = run(&schedule, scratch.path(), true);

@@ -77,7 +77,8 @@ impl<W: World> NodeWorker<W> {
                             method: method.into(),
                             pool: Some(confirmation.pool),
                         };
-                        self.record(Some(step), fact).await?;
+                        // It tells what was seen just now, so it does not wait for the end of the step.
+                        self.context.note(&self.node.name, vec![(Some(step), fact)]).await;
                     }
                     Some(Ok((_, Err(unproven)))) => {
                         let what = if routed { "in rotation" } else { "out of rotation" };
