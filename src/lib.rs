@@ -10,8 +10,8 @@
 //! * [`survey`]: inspects everything before anything is changed; [`plan`]: what would happen, why not, and how nodes
 //!   are restored;
 //! * [`engine`]: runs a release, event by event; [`suggestions`]: which commands to type after its end;
-//! * [`gateway`], [`registry`], [`health`], [`node`]: the gateways' views, the nodes' registry entries, the new
-//!   process, and the operations on a node;
+//! * [`gateway`], [`registry`], [`health`], [`requests`], [`node`]: the gateways' views, the nodes' registry entries, the
+//!   new process, the requests in flight, and the operations on a node;
 //! * [`mark`]: how a node is marked in the registry;
 //! * [`lock`]: allows one release at a time; [`holds`]: which nodes stay out of rotation; [`consul`]: a thin client;
 //!   [`world`]: the only port to the outside;
@@ -47,6 +47,7 @@ pub mod playbook;
 pub mod registry;
 pub mod release;
 pub mod report;
+pub mod requests;
 pub mod secret;
 pub mod shell;
 pub mod spec;

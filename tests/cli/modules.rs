@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["gateway", "lock"],
     &["holds", "journal", "playbook"],
     &["spec", "suggestions"],
-    &["artifact", "health"],
+    &["artifact", "health", "requests"],
     &["registry"],
     &["engine", "survey"],
     &["plan"],
