@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::Number;
 use serde_json::value::RawValue;
 
-use crate::gateway::GatewayMonitor;
+use crate::gateway::{GatewayMonitor, Observation, driver};
 use crate::json;
 use crate::node::{Connection, Listener, NodeScript, in_flight};
 use crate::pattern::{self, Pattern};
-use crate::spec::{CountSpec, NodeSpec, NumberPlace};
+use crate::spec::{CountSpec, NodeSpec, NumberPlace, Spec};
 use crate::text;
 use crate::world::{Command, HttpError, PATTERN_LIMIT, Reply, Request, Trust, World};
 
@@ -89,6 +89,38 @@ impl<W: World> Counter<'_, W> {
         }
     }
 
+    /// The same, from what gateways have shown already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::count`].
+    pub async fn count_seen(&self, spec: &Spec, seen: &[Seen]) -> Result<u64, String> {
+        let or_sockets = match &self.node.in_flight {
+            CountSpec::Metric { url, trust, number } => {
+                return self.by_metric(url, trust, number).await;
+            }
+            CountSpec::Sockets(idle) => return self.sockets(*idle).await,
+            CountSpec::Gateways { or_sockets } => or_sockets,
+        };
+        let mut sum = 0_u64;
+        for (gateway, (name, seen)) in spec.gateways.iter().zip(seen) {
+            if !driver(gateway).facts().has_requests {
+                continue;
+            }
+            let told = seen.as_ref().map_err(|problem| format!("{name}: {problem}"))?;
+            let number = told.in_flight.get(&self.node.address).copied().flatten();
+            match (number.filter(|_| told.uncounted.is_none()), or_sockets, &told.uncounted) {
+                (Some(number), ..) => sum = sum.saturating_add(number),
+                (None, Some(idle), _) => return self.sockets(*idle).await,
+                (None, None, Some(why)) => return Err(format!("{name}: {why}")),
+                (None, None, None) => {
+                    return Err(format!("{name} does not show them without a further read"));
+                }
+            }
+        }
+        Ok(sum)
+    }
+
     async fn by_metric(
         &self,
         url: &str,
@@ -142,6 +174,9 @@ impl<W: World> Counter<'_, W> {
         }
     }
 }
+
+/// A gateway's name, and what it has shown.
+type Seen = (String, Result<Observation, String>);
 
 /// Reads the number of requests that a service reports. Several matches, such as one per worker, add up.
 fn number_in(reply: &Reply, place: &NumberPlace) -> Result<u64, String> {

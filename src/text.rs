@@ -31,6 +31,27 @@ pub fn elapsed(since: jiff::Timestamp, now: jiff::Timestamp) -> String {
     }
 }
 
+/// Times up to this are shown in seconds, as limits are written in a playbook.
+const IN_SECONDS: u64 = 120;
+
+/// Renders a time in whole seconds, as limits are written in a playbook: `0s`, `90s`, `2m30s`.
+#[must_use]
+pub fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..=IN_SECONDS => format!("{seconds}s"),
+        seconds => duration(Duration::from_secs(seconds)),
+    }
+}
+
+/// Renders a time and its limit, if it has one: `4s of 120s`.
+#[must_use]
+pub fn of_limit(time: Duration, limit: Option<Duration>) -> String {
+    match limit {
+        Some(limit) => format!("{} of {}", seconds(time), seconds(limit)),
+        None => seconds(time),
+    }
+}
+
 /// Renders a count with its noun: `1 node`, `3 nodes`.
 #[must_use]
 pub fn count(number: usize, noun: &str) -> String {

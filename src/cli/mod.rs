@@ -29,7 +29,7 @@ mod schema;
 mod shells;
 pub mod show;
 mod signals;
-mod status;
+pub mod status;
 mod terminal;
 mod variables;
 

@@ -1,12 +1,16 @@
 //! What a gateway shows, without waiting for a change.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::look::Look;
 use super::view::{NAMED, Parameters};
 
 /// The most workers that are distinguished.
 const MOST_WORKERS: usize = 1024;
+
+/// The most workers that are kept for each node.
+const MOST_ROUTING: usize = 64;
 
 /// What a gateway shows. Only the playbook's nodes of a list are kept, because a list can have thousands of other
 /// entries.
@@ -39,6 +43,8 @@ pub struct Observation {
     pub uncounted: Option<String>,
     /// The workers that were distinguished.
     pub workers: BTreeSet<String>,
+    /// By address: the distinguished workers that route there, at most some of them.
+    pub routing: BTreeMap<String, BTreeSet<Arc<str>>>,
     /// How many replies were read.
     pub reads: u32,
 }
@@ -49,6 +55,8 @@ impl Observation {
         let Look { worker, view, .. } = look;
         self.reads += 1;
         let first = self.reads == 1;
+        let worker: Option<Arc<str>> =
+            worker.as_ref().map(|name| crate::text::line(name, 60).into());
         for address in nodes {
             let Some(peer) = view.peers.get(address) else {
                 // Not all workers route to a peer that only some of them list. The others report nothing about its
@@ -60,6 +68,12 @@ impl Observation {
             let unread = view.unread.get(address);
             let routed = self.routed.entry(address.clone()).or_insert(first);
             *routed &= peer.routed();
+            if let Some(worker) = worker.as_ref().filter(|_| peer.routed()) {
+                let routing = self.routing.entry(address.clone()).or_default();
+                if routing.len() < MOST_ROUTING {
+                    routing.insert(worker.clone());
+                }
+            }
             let somewhere = self.routed_somewhere.entry(address.clone()).or_insert(false);
             *somewhere |= peer.routed() || unread.is_some() || view.overridden.is_some();
             let out = self.out.entry(address.clone()).or_insert(true);
@@ -92,7 +106,7 @@ impl Observation {
         self.overridden = self.overridden.take().or_else(|| view.overridden.clone());
         self.uncounted = self.uncounted.take().or_else(|| view.uncounted.clone());
         if self.workers.len() < MOST_WORKERS {
-            self.workers.extend(worker.as_ref().map(|name| crate::text::line(name, 60)));
+            self.workers.extend(worker.map(|name| name.to_string()));
         }
     }
 
@@ -100,6 +114,13 @@ impl Observation {
     #[must_use]
     pub fn routes_to(&self, address: &str) -> bool {
         self.routed.get(address).copied().unwrap_or(false)
+    }
+
+    /// Returns the workers that route to `address` if others do not: those that were distinguished.
+    #[must_use]
+    pub fn routing_workers(&self, address: &str) -> Option<&BTreeSet<Arc<str>>> {
+        let differ = self.routes_somewhere_to(address) && !self.routes_to(address);
+        self.routing.get(address).filter(|routing| differ && !routing.is_empty())
     }
 
     /// Returns whether any worker lists `address`.

@@ -8,7 +8,7 @@
 //!   contain;
 //! * [`caller`]: the calling process; [`refusal`]: why a command ends before it has changed anything;
 //! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
-//!   [`held`]: nodes that operators hold;
+//!   [`held`]: nodes that operators hold; [`counts`]: their requests in flight;
 //!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
 //!   [`lock_state`]: the lock, without taking it;
 //! * [`plan_file`]: plans on the disk; [`binding`]: whether anything was changed since a plan was made;
@@ -18,6 +18,7 @@
 pub mod binding;
 pub mod caller;
 pub mod connections;
+pub mod counts;
 mod current;
 pub mod deploy;
 pub mod doctor;

@@ -248,6 +248,13 @@ impl Session {
         })
     }
 
+    /// Returns whether a release runs the playbook's file as it is now.
+    pub(super) fn is_file_of(&self, started: &Started) -> bool {
+        let Ok(journaled) = started.playbook.value() else { return false };
+        let Ok(journaled) = Playbook::deserialize(&journaled) else { return false };
+        differences(&journaled, &self.loaded.playbook).is_empty()
+    }
+
     /// Returns whether the playbook's file differs from the playbook in a release's journal, and the release can
     /// continue with the file.
     pub(super) fn file_was_changed(&self, started: &Started) -> bool {

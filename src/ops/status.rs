@@ -4,14 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::caller::unless_stopped;
+use super::counts::{Counts, counts};
 use super::history::History;
 use super::lock_state::LockState;
 use super::look::look;
 use super::{Caller, Connections, Refusal, Session, history};
 use crate::plan::LastLook;
-use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Started};
+use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Started, Step};
 use crate::spec::{NodeSpec, Spec};
 use crate::suggestions::{self, Inspection, Situation};
 use crate::survey::{Fleet, NodeFacts};
@@ -20,12 +24,31 @@ use crate::world::World;
 /// The content of `status`.
 #[derive(Debug)]
 pub struct Status {
+    /// When the inspection began.
+    pub begun: Timestamp,
     /// The state of all systems.
     pub fleet: Fleet,
     /// Past releases.
     pub history: History,
     /// The lock.
     pub lock: LockState,
+    /// The requests in flight at each node that could be asked, or why they are not counted.
+    pub requests: Counts,
+    /// A release is in progress and runs the playbook's file as it is now, which has the limits of its steps.
+    pub knows_limits: bool,
+}
+
+/// A node that a running release works on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Its step; none between two steps.
+    pub step: Option<Step>,
+    /// When the step began.
+    pub since: Option<Timestamp>,
+    /// When the step gives up, after its begin, if that is known.
+    pub limit: Option<Duration>,
+    /// It returns to the version before.
+    pub goes_back: bool,
 }
 
 /// What a monitoring system needs to know.
@@ -52,12 +75,17 @@ pub async fn status<W: World, C: Caller>(
     caller: &C,
     spec: &Arc<Spec>,
 ) -> Result<Status, Refusal> {
+    let begun = connections.world.now();
     let fleet = look(session, connections, caller, spec).await?;
     let reachable = fleet.registry_problem.is_none();
     let history = History::read(session, connections, reachable);
-    let history = unless_stopped(caller, history::JOURNALS, history).await?;
+    let both = async { tokio::join!(history, counts(&connections.world, spec, &fleet)) };
+    let (history, requests) = unless_stopped(caller, history::JOURNALS, both).await?;
     let lock = LockState::read(session, connections, caller, reachable).await?;
-    Ok(Status { fleet, history, lock })
+    let mut status = Status { begun, fleet, history, lock, requests, knows_limits: false };
+    let running = status.running();
+    status.knows_limits = running.is_some_and(|(_, started)| session.is_file_of(started));
+    Ok(status)
 }
 
 impl Status {
@@ -75,6 +103,17 @@ impl Status {
             let runs = || self.lock.runs(started.inputs.release());
             release.finished.is_none() && runs() == Some(true)
         })
+    }
+
+    /// Returns what a running release does with a node, if it works on it.
+    #[must_use]
+    pub fn under_way(&self, spec: &Spec, name: &str) -> Option<UnderWay> {
+        let (release, _) = self.running()?;
+        let state = release.nodes.get(name).filter(|state| state.phase == Phase::Taken)?;
+        let node = spec.node(name).filter(|_| self.knows_limits);
+        let limit = node.zip(state.step).and_then(|(node, step)| spec.limit(node, step));
+        let (step, since) = (state.step, state.since);
+        Some(UnderWay { step, since, limit, goes_back: state.goes_back() })
     }
 
     /// Returns the newest release by a command of this kind, and its first record.
@@ -246,9 +285,12 @@ health: { tcp: '${{ node.address }}' }";
         let nodes = ["a", "b"].map(|name| (name.to_owned(), up.clone())).into();
         let gateways = vec![("edge".to_owned(), Ok(view))];
         let mut status = Status {
+            begun: Timestamp::UNIX_EPOCH,
             fleet: Fleet { nodes, gateways, ..Fleet::default() },
             history: History { releases: Vec::new(), problems: Vec::new() },
             lock: LockState::Free,
+            requests: Counts::new(),
+            knows_limits: false,
         };
         assert_eq!(status.level(&spec), Level::AsItShouldBe);
         let by_hand =
@@ -293,9 +335,12 @@ health: { tcp: '${{ node.address }}' }";
         let down = || NodeFacts { mark: Mark::Down, ..NodeFacts::default() };
         let nodes = ["a", "b"].map(|name| (name.to_owned(), down())).into();
         let status = Status {
+            begun: Timestamp::UNIX_EPOCH,
             fleet: Fleet { nodes, ..Fleet::default() },
             history: History { releases: vec![release], problems: Vec::new() },
             lock: LockState::Free,
+            requests: Counts::new(),
+            knows_limits: false,
         };
         let spec = session.spec().unwrap_or_else(|refusal| panic!("{}", refusal.reason));
         let next = status.next(&session, &spec);

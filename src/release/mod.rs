@@ -5,7 +5,8 @@
 //! * [`inputs`], [`planned`], [`restore`]: the inputs of a release, the plan for each node, and what nodes ran before;
 //!   [`hold`]: why a node stays out of rotation;
 //! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node;
-//! * [`runs`], [`summary`]: how long it took, and all of it in one line; [`timeline`]: what each node did when.
+//! * [`runs`], [`summary`]: how long it took, and all of it in one line; [`timeline`]: what each node did when;
+//!   [`pace`]: how long it still takes.
 
 mod command;
 mod event;
@@ -14,6 +15,7 @@ mod inputs;
 mod line;
 mod node;
 mod outcome;
+mod pace;
 mod planned;
 mod redacted;
 mod restore;

@@ -13,6 +13,7 @@
 mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
@@ -21,6 +22,7 @@ use crate::json::Written;
 use super::event::{Event, EventKind, Resumed, Started};
 use super::node::{NodeState, Phase};
 use super::outcome::Finished;
+use super::pace::Pace;
 use super::planned::{Planned, PlannedAction};
 use super::runs::Runs;
 use super::step::Step;
@@ -54,6 +56,8 @@ pub struct Release {
     pub runs: Runs,
     /// The user that resumed it last.
     pub resumed_by: Option<String>,
+    /// How fast it proceeds.
+    pub pace: Pace,
 }
 
 impl Release {
@@ -231,7 +235,25 @@ impl Release {
             }
             Change::Finished(finished) => self.finished = Some(*finished),
         }
+        let mut pace = self.pace;
+        pace.update(&event.fact, event.at, || self.count(|node| node.phase == Phase::Waiting));
+        self.pace = pace;
         self.seq = event.seq;
+    }
+
+    /// How many nodes are done, and how many are to be updated.
+    #[must_use]
+    pub fn progress(&self) -> (usize, usize) {
+        let all = self.started.as_ref().map_or(0, |started| started.nodes.updates());
+        (self.count(|node| node.phase == Phase::Done), all)
+    }
+
+    /// An estimate of the time that it still takes. A release that stops updates no further node.
+    #[must_use]
+    pub fn time_left(&self, now: jiff::Timestamp) -> Option<Duration> {
+        let (done, all) = self.progress();
+        let goes_on = self.stopping.is_none() && self.finished.is_none() && done < all;
+        self.pace.left(now).filter(|_| goes_on)
     }
 
     fn may_take(&self, number: usize, nodes: &[String], back: bool) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What the last inspection shows, for people.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Place;
 use crate::mark::Mark;
@@ -18,6 +19,8 @@ pub struct NodeView {
     pub version: Option<String>,
     /// The result of its health check.
     pub process: &'static str,
+    /// How long its process runs: the oldest one that listens. `None` if that cannot be read.
+    pub age: Option<Duration>,
     /// Its registry entry.
     pub key: &'static str,
     /// `routed 2/2`.
@@ -36,8 +39,11 @@ impl NodeView {
         let seen: Vec<_> =
             fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().ok()).collect();
         let count = seen.iter().filter(|seen| seen.routes_to(&node.address)).count();
+        let listener = facts.survey.as_ref().map(|survey| &survey.listener);
+        let ages = listener.and_then(|it| it.owners.iter().map(|owner| owner.age(it.mark)).max());
         Self {
             version: facts.version(),
+            age: ages,
             process: match (&facts.health.problem, &facts.survey) {
                 (None, _) => "healthy",
                 (Some(_), Some(survey)) if !survey.tools.contains("ss") => "unhealthy",
@@ -92,14 +98,7 @@ pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
     versions.retain(|version, count| version != UNKNOWN || *count < serving.len());
     let mut versions: Vec<_> = versions.into_iter().collect();
     versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let versions = versions
-        .iter()
-        .map(|(version, number)| format!("version {version} on {}", count(*number, "node")));
-    let versions: Vec<_> = versions.collect();
-    let versions = match versions.join(", ") {
-        none if none.is_empty() => none,
-        versions => format!(": {}", text::harmless(&versions)),
-    };
+    let versions = text::harmless(&serving_versions(&versions));
     let unhealthy: Vec<_> = unhealthy.iter().map(|node| node.name.clone()).collect();
     let unhealthy = if unhealthy.is_empty() {
         String::new()
@@ -117,6 +116,21 @@ pub fn serving(spec: &Spec, fleet: &Fleet) -> String {
         format!(" Not read: {}.", text::harmless(&names))
     };
     format!("{serving} of {total} serve (min_available {floor}){versions}.{unhealthy}{unread}")
+}
+
+/// Which versions serve. Several versions are named as such.
+fn serving_versions(versions: &[(String, usize)]) -> String {
+    let is_known = |(version, _): &&(String, usize)| version != UNKNOWN;
+    let several = versions.iter().filter(is_known).count();
+    let on = |(version, number): &(String, usize), word: &str| {
+        format!("{word}{version} on {}", count(*number, "node"))
+    };
+    let list = |word: &str| versions.iter().map(|it| on(it, word)).collect::<Vec<_>>().join(", ");
+    match (versions.is_empty(), several) {
+        (true, _) => String::new(),
+        (false, ..2) => format!(": {}", list("version ")),
+        (false, several) => format!("; {several} versions serve: {}", list("")),
+    }
 }
 
 #[cfg(test)]
@@ -190,13 +204,13 @@ mod tests {
         let told = |fleet: &Fleet| serving(&spec, fleet);
         assert_eq!(
             told(&fleet),
-            "4 of 5 nodes serve (min_available 3): version 2.7.1 on 3 nodes, version 2.7.0 on 1 node."
+            "4 of 5 nodes serve (min_available 3); 2 versions serve: 2.7.1 on 3 nodes, 2.7.0 on 1 node."
         );
         let dead = fleet.nodes.get_mut("app-5").expect("a node");
         dead.health.problem = Some("connection refused".into());
         assert_eq!(
             told(&fleet),
-            "3 of 5 nodes serve (min_available 3): version 2.7.1 on 2 nodes, version 2.7.0 on 1 node. \
+            "3 of 5 nodes serve (min_available 3); 2 versions serve: 2.7.1 on 2 nodes, 2.7.0 on 1 node. \
              Routed but not healthy: app-5."
         );
         fleet.nodes.get_mut("app-5").expect("a node").health.problem = None;

@@ -2,6 +2,7 @@
 //! waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -20,9 +21,6 @@ const HEARTBEAT: i64 = 15;
 
 /// A step that is done sooner has one line, at its end.
 const SHORT: SignedDuration = SignedDuration::from_secs(3);
-
-/// Times up to this are shown in seconds.
-const IN_SECONDS: u64 = 120;
 
 /// Prints lines.
 pub struct Plain {
@@ -76,12 +74,9 @@ impl Wait {
     }
 }
 
-/// A time in whole seconds, as limits are written in a playbook.
+/// A time in whole seconds. Clocks differ: it is never negative.
 fn seconds(time: SignedDuration) -> String {
-    match time.as_secs().unsigned_abs() {
-        seconds @ ..=IN_SECONDS => format!("{seconds}s"),
-        seconds => text::duration(std::time::Duration::from_secs(seconds)),
-    }
+    text::seconds(Duration::try_from(time).unwrap_or_default())
 }
 
 impl Plain {
@@ -260,7 +255,7 @@ pub(super) fn wording(
             Some(("rollback".into(), super::rolling_back(version), true))
         }
         EventKind::NodeRolledBack { elapsed_ms } => {
-            let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
+            let took = text::duration(Duration::from_millis(*elapsed_ms));
             quietly("rolled back", took)
         }
         EventKind::BatchStarted { nodes, back: true, .. } => {
@@ -280,7 +275,7 @@ pub(super) fn wording(
         }
         EventKind::StepFinished { message, elapsed_ms, drained } => {
             let step = event.step?;
-            let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
+            let took = text::duration(Duration::from_millis(*elapsed_ms));
             let rest = if message.is_empty() { took } else { format!("{message} ({took})") };
             match step {
                 Step::Prune if message.is_empty() && !verbose => None,
@@ -321,7 +316,7 @@ pub(super) fn wording(
             quietly("interrupted", state.into())
         }
         EventKind::NodeDone { elapsed_ms } => {
-            let took = text::duration(std::time::Duration::from_millis(*elapsed_ms));
+            let took = text::duration(Duration::from_millis(*elapsed_ms));
             quietly("done", took)
         }
         EventKind::ReleaseStopping { reason } => Some(("stopping".into(), reason.clone(), true)),

@@ -7,6 +7,7 @@ mod capacity;
 mod fill;
 mod gateway;
 mod health;
+mod limit;
 mod node;
 mod nodes;
 mod recorded;

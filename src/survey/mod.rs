@@ -7,6 +7,7 @@ mod keys;
 mod look;
 mod programs;
 mod serving;
+mod spread;
 
 pub use alike::{alike, told_alike};
 pub use fit::{blockers, unfit};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use rollgate::cli::page;
+use rollgate::cli::status::Page;
 use rollgate::engine::{RunResult, Sink, StopReason};
 use rollgate::ops::binding::bind;
 use rollgate::ops::doctor::doctor;
@@ -311,7 +312,17 @@ impl Operator {
                 let spec = session.spec()?;
                 let status = status(&session, connections, person, &spec).await?;
                 let next = status.next(&session, &spec);
-                let text = page::status(&status, &spec, &next, connections.world.now());
+                let text = Page {
+                    status: &status,
+                    spec: &spec,
+                    next: &next,
+                    now: connections.world.now(),
+                    width: None,
+                    together: false,
+                    verbose: false,
+                    counts: true,
+                };
+                let text = text.render();
                 return Ok(Shown::Page(text, suggestions(next)));
             }
         };

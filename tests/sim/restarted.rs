@@ -106,7 +106,7 @@ fn restart_cannot_be_rolled_back_and_tells_what_can_be_done() {
         "FAILED  release r1 at node-2",
         "after a fix, retry node-2 and continue",
         "release r1 is a restart: each node kept its version, so there is nothing to roll back",
-        "version 1 on 2 nodes, version 2 on 1 node",
+        "2 versions serve: 1 on 2 nodes, 2 on 1 node",
     ] {
         assert!(text.contains(told), "`{told}` is missing in:\n{text}");
     }

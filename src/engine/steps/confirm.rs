@@ -8,24 +8,20 @@ use tokio::time::Instant;
 
 use crate::engine::outcome::{StepError, StepOutcome};
 use crate::engine::worker::NodeWorker;
-use crate::gateway::{GatewayMonitor, Method};
+use crate::gateway::Method;
 use crate::release::{EventKind, Step};
 use crate::text::count;
 use crate::world::World;
 
-/// Maximum time for a gateway to follow a change, beyond twice its own lag: its active checks need time.
-const CONFIRM_TIME: Duration = Duration::from_secs(60);
-
 impl<W: World> NodeWorker<W> {
     /// Maximum time for the gateways to follow a change.
     pub(in crate::engine) fn confirm_time(&self) -> Duration {
-        CONFIRM_TIME + 2 * self.lag()
+        self.context.spec.confirm_time()
     }
 
     /// Maximum time for a write to reach every worker of every gateway.
     pub(in crate::engine) fn lag(&self) -> Duration {
-        let lags = self.context.gateways.iter().map(GatewayMonitor::lag);
-        lags.max().unwrap_or_default()
+        self.context.spec.lag()
     }
 
     /// Waits until every gateway is confirmed to route to the node, or to have stopped routing to it.
