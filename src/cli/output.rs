@@ -70,7 +70,12 @@ pub(super) fn show(page: &str, exit: Exit) -> Exit {
 
 /// Prints the result of a command, and ends it. Output that cannot be written is a failure.
 pub(super) fn print(text: &str, exit: Exit) -> Exit {
-    match print_stdout(text) {
+    written(print_stdout(text), exit)
+}
+
+/// Ends a command after its result was written. Output that cannot be written is a failure.
+pub(super) fn written(result: std::io::Result<()>, exit: Exit) -> Exit {
+    match result {
         Ok(()) => exit,
         Err(error) => {
             print_stderr(&format!("error: cannot write to stdout: {error}\n"));

@@ -6,6 +6,9 @@ mod rows;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watch;
+
+use std::time::Duration;
 
 use clap::Args;
 
@@ -16,11 +19,18 @@ use super::open::{Missing, open};
 use super::output;
 use crate::ops::Refusal;
 use crate::ops::status::status;
+use crate::period::DurationSetting;
 use crate::release::{Finished, Outcome};
 use crate::report::stdout_width;
 
 pub(super) use lines::{JournalStatus, describe};
 pub use page::Page;
+
+/// Each round of `--watch` reads every node and every gateway.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A longer interval is a mistake.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,11 +40,30 @@ pub(super) struct Arguments {
     /// another version, 2 while a release runs, 3 if something cannot be read
     #[arg(long)]
     exit_code: bool,
+    /// Look again after this time, until Ctrl-C: redraw on a terminal, print what was changed elsewhere [default: 2s]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "2s", hide_default_value = true, value_parser = interval,
+          conflicts_with = "exit_code")]
+    watch: Option<Duration>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let DurationSetting(interval) = DurationSetting::parse(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err("shorter than 1s".to_owned());
+    }
+    if interval > LONGEST_INTERVAL {
+        return Err("longer than 24h".to_owned());
+    }
+    Ok(interval)
 }
 
 pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusal> {
     let session = open(&arguments.playbook, global, Missing::Open)?;
     let spec = session.spec()?;
+    if let Some(interval) = arguments.watch {
+        return watch::run(&session, global, &spec, interval);
+    }
     let status = connected(&session, global, async |connections, terminal| {
         status(&session, connections, terminal, &spec).await
     })?;

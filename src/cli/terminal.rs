@@ -19,6 +19,8 @@ pub(super) struct Terminal<'a> {
     global: &'a Global,
     identity: Identity,
     signals: Signals,
+    /// Waits are not reported.
+    is_silent: bool,
 }
 
 impl<'a> Terminal<'a> {
@@ -30,7 +32,12 @@ impl<'a> Terminal<'a> {
     /// If the system refuses.
     pub(super) fn new(global: &'a Global, status: String) -> Result<Self, Refusal> {
         let (identity, signals) = (identity::own(), Signals::listen(status)?);
-        Ok(Self { global, identity, signals })
+        Ok(Self { global, identity, signals, is_silent: global.quiet })
+    }
+
+    /// Reports no wait from now on.
+    pub(super) fn be_silent(&mut self) {
+        self.is_silent = true;
     }
 }
 
@@ -71,7 +78,7 @@ impl Caller for Terminal<'_> {
     }
 
     fn waiting(&self, what: &str) {
-        if !self.global.quiet {
+        if !self.is_silent {
             print_page(&format!("waiting: {what}\n"));
         }
     }

@@ -50,12 +50,41 @@ impl History {
         connections: &Connections<W>,
         reachable: bool,
     ) -> Self {
+        Self::read_last(session, connections, reachable, RELEASES).await
+    }
+
+    /// The same after an earlier read: as long as no newer release has begun, only the newest is read again.
+    pub(super) async fn read_again<W: World>(
+        self,
+        session: &Session,
+        connections: &Connections<W>,
+        reachable: bool,
+    ) -> Self {
+        let mut newest = Self::read_last(session, connections, reachable, 1).await;
+        let id = |release: &Release| Some(release.started.as_ref()?.inputs.release().to_owned());
+        let is_newest = |known: &Release| newest.releases.first().and_then(id) == id(known);
+        if self.releases.first().is_some_and(is_newest) {
+            newest.releases.extend(self.releases.into_iter().skip(1));
+            newest
+        } else if newest.releases.is_empty() || !newest.problems.is_empty() || !reachable {
+            // What is not listed now may be there still.
+            Self { problems: newest.problems, ..self }
+        } else {
+            Self::read(session, connections, reachable).await
+        }
+    }
+
+    async fn read_last<W: World>(
+        session: &Session,
+        connections: &Connections<W>,
+        reachable: bool,
+        most: usize,
+    ) -> Self {
         let service = session.service();
         let patience = if reachable { PATIENCE } else { Duration::ZERO };
         let client = connections.shared_in_passing(patience);
         let nodes = session.loaded.playbook.nodes.iter().map(Node::display_name).collect();
-        let recent =
-            journals::recent(&session.state, client.as_ref(), service, RELEASES, &nodes).await;
+        let recent = journals::recent(&session.state, client.as_ref(), service, most, &nodes).await;
         let unlisted = recent.unread.unlisted.filter(|_| reachable);
         let problems = recent.unread.problems.into_iter().chain(unlisted).collect();
         Self { releases: recent.releases, problems }

@@ -12,14 +12,17 @@ use super::caller::unless_stopped;
 use super::counts::{Counts, counts};
 use super::history::History;
 use super::lock_state::LockState;
-use super::look::look;
+use super::look::look_within;
 use super::{Caller, Connections, Refusal, Session, history};
 use crate::plan::LastLook;
 use crate::release::{CommandKind, NodeState, Outcome, Phase, Release, Started, Step};
 use crate::spec::{NodeSpec, Spec};
 use crate::suggestions::{self, Inspection, Situation};
-use crate::survey::{Fleet, NodeFacts};
+use crate::survey::{Fleet, NodeFacts, PATIENCE};
 use crate::world::World;
+
+/// How long each part of a repeated look may take. What does not answer is shown as unknown until the next one.
+const ROUND: Duration = Duration::from_secs(10);
 
 /// The content of `status`.
 #[derive(Debug)]
@@ -75,10 +78,41 @@ pub async fn status<W: World, C: Caller>(
     caller: &C,
     spec: &Arc<Spec>,
 ) -> Result<Status, Refusal> {
+    read(session, connections, caller, spec, (PATIENCE, None)).await
+}
+
+/// The same again, after an earlier read: with less patience, and without the journals that cannot have changed.
+///
+/// # Errors
+///
+/// If the caller asks to stop.
+pub async fn status_again<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Arc<Spec>,
+    before: Option<Status>,
+) -> Result<Status, Refusal> {
+    let history = before.map(|before| before.history);
+    read(session, connections, caller, spec, (ROUND, history)).await
+}
+
+async fn read<W: World, C: Caller>(
+    session: &Session,
+    connections: &Connections<W>,
+    caller: &C,
+    spec: &Arc<Spec>,
+    (patience, before): (Duration, Option<History>),
+) -> Result<Status, Refusal> {
     let begun = connections.world.now();
-    let fleet = look(session, connections, caller, spec).await?;
+    let fleet = look_within(session, connections, caller, spec, patience).await?;
     let reachable = fleet.registry_problem.is_none();
-    let history = History::read(session, connections, reachable);
+    let history = async {
+        match before {
+            Some(before) => before.read_again(session, connections, reachable).await,
+            None => History::read(session, connections, reachable).await,
+        }
+    };
     let both = async { tokio::join!(history, counts(&connections.world, spec, &fleet)) };
     let (history, requests) = unless_stopped(caller, history::JOURNALS, both).await?;
     let lock = LockState::read(session, connections, caller, reachable).await?;

@@ -222,6 +222,17 @@ impl Lines {
         self.text.push('\n');
     }
 
+    /// Gives this time to the next lines.
+    pub fn at(&mut self, at: jiff::Timestamp) {
+        self.at = at;
+    }
+
+    /// Returns the lines so far. The next ones continue their numbers.
+    #[must_use]
+    pub fn take(&mut self) -> String {
+        std::mem::take(&mut self.text)
+    }
+
     /// Adds the last line and returns all lines.
     #[must_use]
     pub fn finish(mut self, finished: Finished) -> String {

@@ -16,6 +16,7 @@ mod now;
 mod past;
 mod plain;
 mod print;
+mod screen;
 mod sections;
 mod story;
 mod why;
@@ -38,10 +39,11 @@ pub use now::{NodeView, serving};
 pub use past::PastReleases;
 pub use plain::Plain;
 pub(crate) use print::{
-    broken_question, for_stdout, print_excerpt, print_page, print_stderr, print_stdout,
+    broken_question, for_stdout, log_page, print_excerpt, print_page, print_stderr, print_stdout,
     stdout_width,
 };
 pub use print::{log_line, log_to};
+pub(crate) use screen::Screen;
 pub use story::{Failed, Note, Story, StoryText};
 
 /// A reporter: it hears events, and the clock between them.

@@ -86,6 +86,11 @@ pub(crate) fn for_stdout(page: &str) -> String {
     broken(page, stdout_width())
 }
 
+/// Writes a page to the log file, if there is one.
+pub(crate) fn log_page(page: &str) {
+    log(page);
+}
+
 /// Breaks the lines of a page. Secrets are hidden first: a broken one would no longer be found.
 fn broken(page: &str, width: Option<usize>) -> String {
     wrapped(&secret::hide(page), width)

@@ -18,8 +18,23 @@ const INDENT: usize = 4;
 
 /// Returns the width of a stream if it is a terminal.
 pub(crate) fn width_of(stream: impl AsFd) -> Option<usize> {
+    size_of(stream).map(|size| size.columns)
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Its width.
+    pub(crate) columns: usize,
+    /// Its height.
+    pub(crate) lines: usize,
+}
+
+/// Returns the size of a stream if it is a terminal.
+pub(crate) fn size_of(stream: impl AsFd) -> Option<Size> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    Some(usize::from(size.ws_col)).filter(|width| *width > 0)
+    let size = Size { columns: size.ws_col.into(), lines: size.ws_row.into() };
+    Some(size).filter(|size| size.columns > 0)
 }
 
 /// Breaks the lines of a text that are longer than `width`.

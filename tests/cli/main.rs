@@ -34,4 +34,5 @@ mod suggested;
 mod support;
 mod trace;
 mod usage;
+mod watch;
 mod without_consul;

@@ -123,7 +123,9 @@ fn page_of_all_keys_is_as_the_schema_describes_them() {
 fn typed(argument: &Arg) -> String {
     let names = argument.get_value_names().unwrap_or_default();
     let takes = argument.get_action().takes_values();
-    let names: Vec<_> = names.iter().map(|name| format!(" <{name}>")).collect();
+    let is_optional = argument.is_require_equals_set();
+    let form = |name| if is_optional { format!("[=<{name}>]") } else { format!(" <{name}>") };
+    let names: Vec<_> = names.iter().map(form).collect();
     let value = if takes { names.concat() } else { String::new() };
     let short = argument.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
     match argument.get_long() {

@@ -19,10 +19,14 @@ struct Terminal {
 
 impl Terminal {
     fn deploy(bench: &Bench, columns: u16) -> Self {
+        Self::run(&["deploy", bench.file(), "--var", "version=2", "--yes"], bench, columns)
+    }
+
+    fn run(arguments: &[&str], bench: &Bench, columns: u16) -> Self {
         let size = PtySize { rows: ROWS, cols: columns, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a terminal");
         let mut command = CommandBuilder::new(rollgate());
-        command.args(["deploy", bench.file(), "--var", "version=2", "--yes"]);
+        command.args(arguments);
         command.cwd(bench.lab.directory());
         command.env_clear();
         command.env("TERM", "xterm-256color");
@@ -110,4 +114,24 @@ fn key_presses_leave_nothing_on_the_screen() {
     assert_eq!(code, 10, "{text}");
     assert!(!text.contains("deploy app 1 -> 2"), "the title was redrawn and is gone:\n{text}");
     assert!(!text.contains("^C") && !text.contains("xyzzy"), "{text}");
+}
+
+#[test]
+fn watched_status_is_redrawn_in_place_until_ctrl_c() {
+    let bench = Bench::new(2, vec![quick(2)]);
+    let mut terminal = Terminal::run(&["status", bench.file(), "--watch=1s"], &bench, 100);
+    terminal.read_until("again every 1s; Ctrl-C ends");
+    bench.run(&["node", "out"], &["node-2", "--var", "version=1"]).exits(0);
+    terminal.read_until("out 1/1");
+    terminal.read_until("Held  node-2");
+    let mut keys = terminal.master.take_writer().expect("a writer");
+    keys.write_all(b"xyzzy\n\x03").expect("Ctrl-C");
+    let (text, code, _) = terminal.end();
+    assert_eq!(code, 0, "{text}");
+    // The last page stays on the screen, once.
+    assert_eq!(text.matches(" NODE ").count(), 1, "{text}");
+    let row = text.lines().find(|line| line.starts_with(" node-2 ")).expect("a row");
+    assert!(row.contains("healthy ") && row.contains("down") && row.contains("out 1/1"), "{row}");
+    assert!(!text.contains("xyzzy") && !text.contains("^C"), "{text}");
+    assert!(!text.contains("waiting: "), "{text}");
 }

@@ -18,12 +18,22 @@ use crate::survey::{EntryLine, NodeFacts};
 
 /// Adds the lines of `status`.
 pub(crate) fn describe(schema: &mut LineSchema) {
+    schema.add::<Round>();
     schema.add::<RegistryStatus<'_>>();
     schema.add::<GatewayStatus<'_>>();
     schema.add::<NodeStatus<'_>>();
     schema.add::<JournalStatus<'_>>();
     schema.add::<LockStatus<'_>>();
     schema.add::<ReleaseStatus<'_>>();
+}
+
+/// A round of `status --watch` begins.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Round {
+    /// Its number, from 1.
+    pub(super) round: u64,
+    /// The interval, in milliseconds.
+    pub(super) interval_ms: u64,
 }
 
 /// The registry.
@@ -171,6 +181,10 @@ struct ReleaseStatus<'a> {
     left_s: Option<u64>,
     /// Why the result is not `done`.
     reason: Option<&'a str>,
+}
+
+impl LineData for Round {
+    const KIND: &'static str = "watch.round";
 }
 
 impl LineData for RegistryStatus<'_> {
