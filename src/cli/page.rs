@@ -41,7 +41,7 @@ pub fn ending(ending: &Ending) -> String {
 }
 
 fn ran(run: &Run) -> String {
-    let Run { ended, spec, journal, fleet, repeated } = run;
+    let Run { ended, spec, journal, fleet, repeated, cost } = run;
     let Some(finished) = &ended.release.finished else {
         let status = repeated.command("status", []);
         return format!(
@@ -50,7 +50,13 @@ fn ran(run: &Run) -> String {
         );
     };
     let next = run.next();
-    let report = Report { release: &ended.release, spec, fleet: fleet.as_ref(), next: &next };
+    let report = Report {
+        release: &ended.release,
+        spec,
+        fleet: fleet.as_ref(),
+        next: &next,
+        cost: cost.as_ref(),
+    };
     let mut text = report.render();
     if finished.result != Outcome::Done {
         let torn = match ended.unwritten {
@@ -69,7 +75,8 @@ pub fn summary(result: &Ending) -> String {
     match result {
         Ending::Ran(run) if run.ended.release.finished.is_some() => {
             let (release, spec) = (&run.ended.release, &run.spec);
-            Report { release, spec, fleet: run.fleet.as_ref(), next: &run.next() }.markdown()
+            let (next, fleet, cost) = (run.next(), run.fleet.as_ref(), run.cost.as_ref());
+            Report { release, spec, fleet, next: &next, cost }.markdown()
         }
         Ending::Nothing(_) | Ending::Ran(_) => markdown::page("rollgate", &ending(result)),
     }

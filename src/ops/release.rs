@@ -8,14 +8,13 @@ use tokio::sync::watch;
 
 use super::refusal::of_error;
 use super::{Caller, Connections, Refusal, Session, held};
-use crate::engine::{Engine, Operation, RunResult, Start, StopReason};
+use crate::engine::{Engine, Operation, RunResult, Sink, Start, StopReason};
 use crate::journal::history::JournaledRelease;
 use crate::journal::replica::JournalReplica;
 use crate::journal::{self, Journal};
 use crate::lock::Lock;
 use crate::plan::LastLook;
-use crate::release::Release;
-use crate::release::{Outcome, Resumed, Started};
+use crate::release::{Cost, Event, Outcome, Release, Resumed, Started, Timeline};
 use crate::spec::Spec;
 use crate::suggestions::{Inspection, Repeated, Situation};
 use crate::survey::{Fleet, survey};
@@ -49,6 +48,21 @@ pub struct Run {
     pub fleet: Option<Fleet>,
     /// The arguments of suggested commands.
     pub repeated: Repeated,
+    /// What it cost.
+    pub cost: Option<Cost>,
+}
+
+/// Adds up what a run costs, on the way of its events to a reporter.
+struct Costs<'a> {
+    reporter: &'a mut dyn Sink,
+    timeline: Timeline,
+}
+
+impl Sink for Costs<'_> {
+    fn event(&mut self, event: &Event, release: &Release) {
+        self.timeline.take(event);
+        self.reporter.event(event, release);
+    }
 }
 
 impl Run {
@@ -148,8 +162,11 @@ impl<W: World> Job<'_, W> {
                 Start::Resumed(release, _) => caller.reporter(release),
                 Start::Started(_) => caller.reporter(&Release::default()),
             };
-            Box::pin(engine.run(id, begin, journal, &mut *reporter)).await
+            let mut costs = Costs { reporter: &mut *reporter, timeline: Timeline::default() };
+            let ended = Box::pin(engine.run(id, begin, journal, &mut costs)).await;
+            (ended, Cost::of(&costs.timeline.finish()))
         };
+        let (ended, cost) = ended;
         let ended = ended.map_err(|error| of_error(&error))?;
         // This is safe only under the lock: no other process writes journals here.
         journal::prune(&session.state);
@@ -157,7 +174,7 @@ impl<W: World> Job<'_, W> {
         let look = Box::pin(last_look(&ended, connections, spec, &stop));
         let ((), fleet) = tokio::join!(lock.release(), look);
         let (spec, repeated) = (spec.clone(), self.repeated());
-        Ok(Ending::Ran(Box::new(Run { ended, spec, journal: path, fleet, repeated })))
+        Ok(Ending::Ran(Box::new(Run { ended, spec, journal: path, fleet, repeated, cost })))
     }
 }
 

@@ -6,9 +6,10 @@
 //!   [`hold`]: why a node stays out of rotation;
 //! * [`state`], [`node`]: the fold of the events, and the safety rules; [`step`]: the steps of a node;
 //! * [`runs`], [`summary`]: how long it took, and all of it in one line; [`timeline`]: what each node did when;
-//!   [`pace`]: how long it still takes.
+//!   [`cost`]: what it cost; [`pace`]: how long it still takes.
 
 mod command;
+mod cost;
 mod event;
 mod hold;
 mod inputs;
@@ -27,6 +28,7 @@ mod summary;
 mod timeline;
 
 pub use command::CommandKind;
+pub use cost::Cost;
 pub use event::{
     Drained, EntryBefore, Event, EventKind, Failure, PlannedBy, Pool, ResumePoint, Resumed,
     STILL_RUNNING, Started,

@@ -10,7 +10,8 @@ use super::state_now;
 use super::why::{SameFailure, failures, section, why};
 use crate::playbook::OnFailure;
 use crate::release::{
-    Drained, Finished, NodeState, Outcome, Phase, PlannedAction, Release, RotationState, Started,
+    Cost, Drained, Finished, NodeState, Outcome, Phase, PlannedAction, Release, RotationState,
+    Started,
 };
 use crate::spec::Spec;
 use crate::survey::Fleet;
@@ -27,6 +28,8 @@ pub struct Report<'a> {
     pub fleet: Option<&'a Fleet>,
     /// The next commands and their purposes.
     pub next: &'a [(String, String)],
+    /// What the release cost, if that is known.
+    pub cost: Option<&'a Cost>,
 }
 
 impl Report<'_> {
@@ -44,12 +47,19 @@ impl Report<'_> {
             if !left.is_empty() {
                 let _ = writeln!(text, "      {}", text::harmless(&left));
             }
+            if let Some(cost) = self.cost() {
+                let _ = writeln!(text, "      {}", text::harmless(&cost));
+            }
             return text;
         }
         text += &why(self.release);
         section(&mut text, "Nodes", "");
         text += &self.table();
         let _ = writeln!(text, "        {}", self.serving());
+        if let Some(cost) = self.cost() {
+            let cut = count(usize::try_from(self.cut()).unwrap_or(usize::MAX), "request");
+            section(&mut text, "Time", &format!("{cost}; {cut} cut"));
+        }
         let widest = self.next.iter().map(|(what, _)| what.chars().count()).max().unwrap_or(0);
         for (index, (what, command)) in self.next.iter().enumerate() {
             let label = if index == 0 { "\nNext   " } else { "       " };
@@ -57,6 +67,18 @@ impl Report<'_> {
             let _ = writeln!(text, "{label} {what:<widest$}  {command}");
         }
         text
+    }
+
+    /// What a release cost, in one line. A change by hand is too short for it.
+    pub(super) fn cost(&self) -> Option<String> {
+        let started = self.release.started.as_ref()?;
+        Some(self.cost.filter(|_| !started.command.is_by_hand())?.told())
+    }
+
+    /// How many requests were cut.
+    fn cut(&self) -> u64 {
+        let drained = self.release.nodes.values().filter_map(|node| node.drained);
+        drained.fold(0, |sum, Drained { cut, .. }| sum.saturating_add(cut))
     }
 
     fn is_done(&self) -> bool {
@@ -89,13 +111,7 @@ impl Report<'_> {
         match finished.result {
             Outcome::Nothing => "Nothing to do.\n".to_owned(),
             Outcome::Done => {
-                let cut: u64 = self
-                    .release
-                    .nodes
-                    .values()
-                    .filter_map(|node| node.drained)
-                    .fold(0, |sum, Drained { cut, .. }| sum.saturating_add(cut));
-                let cut = count(usize::try_from(cut).unwrap_or(usize::MAX), "request");
+                let cut = count(usize::try_from(self.cut()).unwrap_or(usize::MAX), "request");
                 let nodes = count(done, "node");
                 let time = match self.release.done_before {
                     0 => format!("in {took}"),
@@ -256,7 +272,7 @@ mod tests {
         }
         for fleet in [None, Some(&fleet)] {
             let next = release.finished.as_ref().map_or(&[][..], |finished| &finished.next);
-            let text = Report { release: &release, spec: &spec, fleet, next }.render();
+            let text = Report { release: &release, spec: &spec, fleet, next, cost: None }.render();
             hostile::assert_tame(&text);
             assert!(text.contains("[2J") && text.contains("Next"), "{text}");
         }
@@ -273,7 +289,8 @@ mod tests {
         let events = hostile::release();
         let told = |events: &[Event]| {
             let release = Release::replay(events).expect("they may follow");
-            let report = Report { release: &release, spec: &spec, fleet: None, next: &[] };
+            let report =
+                Report { release: &release, spec: &spec, fleet: None, next: &[], cost: None };
             report.headline_of(&Finished::unstarted(Outcome::LockLost, 4, None), "release r")
         };
         let lost = "LOCK LOST  release r after 0ms: lost; no change began after that";
@@ -299,7 +316,7 @@ mod tests {
         let spec = five::spec();
         let release = Release::replay(&hostile::release()[..5]).expect("they may follow");
         let told = |fleet: Option<&Fleet>| {
-            let report = Report { release: &release, spec: &spec, fleet, next: &[] };
+            let report = Report { release: &release, spec: &spec, fleet, next: &[], cost: None };
             let finished = Finished::unstarted(Outcome::Degraded, 22, None);
             report.headline_of(&finished, "release r").trim_end().to_owned()
         };

@@ -1,7 +1,8 @@
 //! The live view on a terminal: finished nodes scroll up and stay, nodes in progress are redrawn in place.
 
-mod estimate;
+mod rows;
 mod tally;
+mod title;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,38 +10,33 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Reporter;
-use super::wrap::{width_of, wrapped};
+use super::wrap::{Size, shortened, size_of, wrapped};
 use crate::engine::Sink;
 use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAction, Pool};
 use crate::release::{Phase, Release};
 use crate::text;
 
-use estimate::Estimate;
+use rows::Rows;
 use tally::Tally;
 
 /// How many waiting nodes are named.
 const WAITING_SHOWN: usize = 6;
 
-/// The width of a row of a node: its time stands beside its text on a wide terminal, too.
-const WIDEST_ROW: usize = 100;
+/// The redrawn lines besides the rows of nodes, and the line of the cursor.
+const OTHER_LINES: usize = 6;
 
-/// The columns of a row besides its text: the indent, the spinner and the time.
-const BESIDE_TEXT: usize = 10;
-
-/// How often the spinners move.
-const TICK: Duration = Duration::from_millis(120);
+/// The lines of a terminal that does not tell them.
+const USUAL_LINES: usize = 24;
 
 /// Draws on a terminal.
 pub struct Live {
     screen: MultiProgress,
     title: ProgressBar,
-    waiting: ProgressBar,
-    pool: ProgressBar,
-    hint: ProgressBar,
-    nodes: BTreeMap<String, NodeLine>,
-    width: usize,
-    /// The columns of the terminal.
-    columns: Box<dyn Fn() -> Option<usize> + Send>,
+    /// The lines below the rows.
+    below: [ProgressBar; 4],
+    rows: Rows,
+    /// The size of the terminal.
+    size: Box<dyn Fn() -> Option<Size> + Send>,
     colour: bool,
     /// The nodes that were marked up again. One line about each is enough.
     returned: BTreeSet<String>,
@@ -48,14 +44,6 @@ pub struct Live {
     routed: BTreeMap<String, usize>,
     begun: Option<jiff::Timestamp>,
     tally: Tally,
-    estimate: Estimate,
-}
-
-/// A node in progress.
-struct NodeLine {
-    bar: ProgressBar,
-    drained: Option<Drained>,
-    proven: usize,
 }
 
 impl Live {
@@ -67,35 +55,35 @@ impl Live {
         let plain = ProgressStyle::with_template("{wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         let add = || screen.add(ProgressBar::new_spinner().with_style(plain.clone()));
-        let (title, waiting, pool, hint) = (add(), add(), add(), add());
+        let (title, below) = (add(), [add(), add(), add(), add()]);
         Self {
             title,
-            waiting,
-            pool,
-            hint,
+            rows: Rows::new(screen.clone(), below[0].clone()),
+            below,
             screen,
-            nodes: BTreeMap::new(),
-            width: 7,
-            columns: Box::new(|| width_of(std::io::stderr())),
+            size: Box::new(|| size_of(std::io::stderr())),
             colour,
             returned: BTreeSet::new(),
             routed: BTreeMap::new(),
             begun: None,
             tally: Tally::default(),
-            estimate: Estimate::default(),
         }
     }
 
-    /// The same on a terminal of this width.
+    /// The same on a terminal of this size.
     #[cfg(test)]
-    fn with_columns(self, columns: usize) -> Self {
-        Self { columns: Box::new(move || Some(columns)), ..self }
+    fn sized(self, size: Size) -> Self {
+        Self { size: Box::new(move || Some(size)), ..self }
+    }
+
+    fn columns(&self) -> Option<usize> {
+        (self.size)().map(|size| size.columns)
     }
 
     /// Sets a redrawn line, cut to the terminal's width.
     fn draw(&self, line: &ProgressBar, message: &str) {
         let message = text::harmless(message);
-        line.set_message(match (self.columns)() {
+        line.set_message(match self.columns() {
             Some(columns) => shortened(&message, columns),
             None => message,
         });
@@ -103,7 +91,7 @@ impl Live {
 
     /// A line that stays on the screen, above the redrawn lines.
     fn print(&self, line: &str) {
-        let _ = self.screen.println(wrapped(line, (self.columns)()));
+        let _ = self.screen.println(wrapped(line, self.columns()));
     }
 
     fn paint(&self, code: &str, symbol: &str) -> String {
@@ -111,16 +99,10 @@ impl Live {
     }
 
     fn settle(&mut self, node: &str, symbol: &str, code: &str, rest: &str) {
-        self.remove_row(node);
+        self.rows.remove(node);
         let symbol = self.paint(code, symbol);
-        let told = text::harmless(&format!("{node:<width$}  {rest}", width = self.width));
+        let told = text::harmless(&format!("{node:<width$}  {rest}", width = self.rows.names));
         self.print(&format!("  {symbol} {told}"));
-    }
-
-    fn remove_row(&mut self, node: &str) {
-        if let Some(line) = self.nodes.remove(node) {
-            line.bar.finish_and_clear();
-        }
     }
 
     fn warn(&mut self, node: &str, release: &Release, message: &str) {
@@ -128,86 +110,61 @@ impl Live {
         self.print(&format!("  {mark} {}", text::harmless(message)));
         // A failed node that could not be returned, or removed, has no further step.
         if release.nodes.get(node).is_some_and(|node| node.phase == Phase::Failed) {
-            self.remove_row(node);
+            self.rows.remove(node);
         }
     }
 
     fn under_way(&mut self, event: &Event, release: &Release, message: &str) {
-        let Some(node) = event.node.clone() else { return };
-        let doing = super::doing(event, release);
-        let message = format!("{node:<width$}  {doing:<11}  {message}", width = self.width);
-        let columns = (self.columns)().unwrap_or(WIDEST_ROW).min(WIDEST_ROW);
-        let room = columns.saturating_sub(BESIDE_TEXT);
-        let message = shortened(&text::harmless(&message), room);
-        let (screen, waiting) = (&self.screen, &self.waiting);
-        let line = self.nodes.entry(node).or_insert_with(|| {
-            let bar = screen.insert_before(waiting, ProgressBar::new_spinner());
-            let style = ProgressStyle::with_template("  {spinner} {msg} {elapsed:>4} ")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            bar.set_style(style);
-            bar.enable_steady_tick(TICK);
-            NodeLine { bar, drained: None, proven: 0 }
-        });
-        match &event.fact {
-            EventKind::GatewayProven { .. } => line.proven += 1,
-            EventKind::StepFinished { drained: Some(drained), .. } => line.drained = Some(*drained),
-            _ => {}
-        }
-        line.bar.set_message(format!("{message:<room$}"));
+        let Some(node) = &event.node else { return };
+        let left = match &event.fact {
+            EventKind::StepProgress { deadline_s, .. } => deadline_s.map(Duration::from_secs),
+            _ => None,
+        };
+        self.rows.set(node, &super::doing(event, release), message, (event.at, left));
     }
 
-    /// The elapsed time of the release, and an estimate of the rest.
-    fn times(&self, now: jiff::Timestamp) -> String {
-        let Some(begun) = self.begun else { return String::new() };
-        let elapsed = Duration::try_from(now.duration_since(begun)).unwrap_or_default();
-        let elapsed = text::duration(Duration::from_secs(elapsed.as_secs()));
-        match self.estimate.left(now) {
-            Some(left) => format!(" · {elapsed} · about {} left", text::duration(left)),
-            None => format!(" · {elapsed}"),
-        }
+    fn begins(&mut self, event: &Event, release: &Release) {
+        let (Some(node), Some(step)) = (&event.node, event.step) else { return };
+        let word = super::doing(event, release);
+        self.rows.begin(node, &word, super::begun(step), event.at);
     }
 
     fn set_up(&mut self, nodes: &[Planned], at: jiff::Timestamp) {
         self.begun = Some(at);
         let widest = nodes.iter().map(|planned| planned.node.chars().count()).max();
-        self.width = widest.unwrap_or(0).max(7);
+        self.rows.names = widest.unwrap_or(0).max(7);
     }
 
-    fn refresh(&self, release: &Release, now: jiff::Timestamp) {
+    fn refresh(&mut self, release: &Release, now: jiff::Timestamp) {
+        let size = (self.size)();
+        let columns = size.map(|size| size.columns);
+        let lines = size.map_or(USUAL_LINES, |size| size.lines).saturating_sub(OTHER_LINES).max(1);
+        self.rows.draw(columns, lines, now);
         let Some(started) = &release.started else { return };
-        let (done, all) = (self.tally.done(), started.nodes.updates());
-        let versions = match started.command {
-            CommandKind::Deploy | CommandKind::Restart => started.versions(),
-            _ => String::new(),
-        };
-        let title = format!(
-            "{} {}{versions} · {done} of {all} done{} · release {}",
-            started.command,
-            started.service,
-            self.times(now),
-            started.inputs.release(),
-        );
-        self.draw(&self.title, &title);
+        let done = (self.tally.done(), self.tally.failed());
+        self.draw(&self.title, &title::of(release, self.begun, done, now).fit(columns));
         let waiting = self.tally.waiting();
-        let more = waiting.len().saturating_sub(WAITING_SHOWN);
-        let names = waiting.take(WAITING_SHOWN).collect::<Vec<_>>().join(", ");
-        let waiting = match more {
-            0 if names.is_empty() => String::new(),
-            0 => format!("  · {names} waiting"),
-            more => format!("  · {names} and {more} more waiting"),
+        let number = waiting.len();
+        let names = text::few(waiting.map(str::to_owned), WAITING_SHOWN).join(", ");
+        let waiting = match number {
+            0 => String::new(),
+            number => format!("  · {number} waiting: {names}"),
         };
-        let last = match &release.stopping {
-            Some(reason) => format!("  Stopping ({reason}): no further node is updated."),
-            None => "  Ctrl-C stops the release at a safe point.".to_owned(),
-        };
-        self.draw(&self.waiting, &waiting);
         // Only the gateway with the fewest nodes counts.
         let pool = started.pool.map(|Pool { nodes, routed, min }| {
             let routed = self.routed.values().min().copied().unwrap_or(routed);
             format!("  Pool  {routed} of {nodes} routed (min_available {min})")
         });
-        self.draw(&self.pool, &pool.unwrap_or_default());
-        self.draw(&self.hint, &last);
+        let last = match &release.stopping {
+            Some(reason) => format!("  Stopping ({reason}): no further node is updated."),
+            None => "  Ctrl-C stops the release at a safe point.".to_owned(),
+        };
+        let told = [self.rows.others(), waiting, pool.unwrap_or_default(), last];
+        let told = told.iter().map(String::as_str).filter(|line| !line.is_empty());
+        // An empty line between them would look like a gap.
+        for (line, told) in self.below.iter().zip(told.chain(std::iter::repeat(""))) {
+            self.draw(line, told);
+        }
     }
 
     fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
@@ -229,21 +186,17 @@ impl Live {
     }
 }
 
-/// Cuts a text to a number of columns.
-fn shortened(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
-        return text.to_owned();
+impl Reporter for Live {
+    fn tick(&mut self, now: jiff::Timestamp, release: &Release) {
+        if release.finished.is_none() {
+            self.refresh(release, now);
+        }
     }
-    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
 }
-
-impl Reporter for Live {}
 
 impl Sink for Live {
     fn event(&mut self, event: &Event, release: &Release) {
         self.tally.update(event, release);
-        let all = release.started.as_ref().map_or(0, |started| started.nodes.updates());
-        self.estimate.update(event, release, all.saturating_sub(self.tally.done()));
         let node = event.node.clone().unwrap_or_default();
         match &event.fact {
             EventKind::ReleaseResumed(resumed) => {
@@ -263,12 +216,8 @@ impl Sink for Live {
                     self.settle(&planned.node, symbol, code, &format!("{word}: {}", planned.why));
                 }
             }
-            EventKind::StepStarted {} => self.under_way(event, release, ""),
-            EventKind::StepProgress { message, deadline_s, .. } => {
-                let left = deadline_s.map(|left| text::duration(Duration::from_secs(left)));
-                let left = left.map_or(String::new(), |left| format!(", {left} left"));
-                self.under_way(event, release, &format!("{message}{left}"));
-            }
+            EventKind::StepStarted {} => self.begins(event, release),
+            EventKind::StepProgress { message, .. } => self.under_way(event, release, message),
             EventKind::StepFinished { message, .. } => {
                 let done = release
                     .nodes
@@ -276,7 +225,7 @@ impl Sink for Live {
                     .is_some_and(|state| matches!(state.phase, Phase::Done | Phase::Waiting));
                 if done {
                     // The node is staged or pruned, not in progress.
-                    self.remove_row(&node);
+                    self.rows.remove(&node);
                 } else {
                     self.under_way(event, release, message);
                 }
@@ -303,10 +252,8 @@ impl Sink for Live {
                 self.settle(&node, "✓", "32", &rest);
             }
             EventKind::ReleaseFinished(_) => {
-                for line in std::mem::take(&mut self.nodes).into_values() {
-                    line.bar.finish_and_clear();
-                }
-                for line in [&self.title, &self.waiting, &self.pool, &self.hint] {
+                self.rows.clear();
+                for line in std::iter::once(&self.title).chain(&self.below) {
                     line.finish_and_clear();
                 }
                 return;

@@ -32,6 +32,9 @@ impl Report<'_> {
             let _ = writeln!(page, "\n… and {} more nodes", rows.len() - ROWS);
         }
         let _ = writeln!(page, "\n{}", inline(&self.serving()));
+        if let Some(cost) = self.cost() {
+            let _ = writeln!(page, "\n{}", inline(&cost));
+        }
         if !self.next.is_empty() {
             let lines = self.next.iter().map(|(what, command)| format!("# {what}\n{command}"));
             let _ = writeln!(page, "\n**Next**\n");
@@ -90,7 +93,8 @@ mod tests {
         let release = Release::replay(&hostile::release()).expect("they may follow");
         let spec = five::spec();
         let next = [("undo it".to_owned(), "rollgate rollback app.yaml r".to_owned())];
-        let page = Report { release: &release, spec: &spec, fleet: None, next: &next }.markdown();
+        let page = Report { release: &release, spec: &spec, fleet: None, next: &next, cost: None }
+            .markdown();
         assert!(page.starts_with("### FAILED"), "{page}");
         assert_eq!(page.lines().filter(|line| line.starts_with("| ")).count(), 6, "{page}");
         for part in

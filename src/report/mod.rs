@@ -103,6 +103,25 @@ fn doing(event: &Event, release: &Release) -> String {
     if is_returning && step != Step::Enable { "return".to_owned() } else { step.to_string() }
 }
 
+/// What is waited for once a step has begun, until it says more.
+fn begun(step: Step) -> &'static str {
+    match step {
+        Step::Stage => "bringing the artifact to it",
+        Step::Disable => "marking it down",
+        Step::ConfirmOut => "waiting until no gateway routes to it",
+        Step::Drain => "waiting for its requests in flight",
+        Step::Stop => "stopping the service",
+        Step::Activate => "switching to the release",
+        Step::Run(_) => "running a command of the playbook",
+        Step::Start => "starting the service",
+        Step::Restart => "restarting the service",
+        Step::Health => "waiting until it is healthy",
+        Step::Enable => "marking it up",
+        Step::ConfirmIn => "waiting until every gateway routes to it",
+        Step::Prune => "deleting old releases",
+    }
+}
+
 /// What is known of a node that was marked up again.
 fn put_back(proven: bool, problem: Option<&String>) -> String {
     match problem {

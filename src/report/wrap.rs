@@ -37,6 +37,15 @@ pub(crate) fn size_of(stream: impl AsFd) -> Option<Size> {
     Some(size).filter(|size| size.columns > 0)
 }
 
+/// Cuts a text to a number of columns.
+#[must_use]
+pub(crate) fn shortened(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    text.chars().take(columns.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// Breaks the lines of a text that are longer than `width`.
 #[must_use]
 pub(crate) fn wrapped(text: &str, width: Option<usize>) -> String {

@@ -202,7 +202,7 @@ impl Attempt {
             }
             None if proof.row() >= proof.enough() => {
                 let lag = duration(self.delay);
-                format!("{gateway}: {progress}; it may follow a change up to {lag} late")
+                format!("{gateway}: its lag is up to {lag}; {progress}")
             }
             None => format!("{gateway}: {progress}"),
         }

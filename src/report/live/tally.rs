@@ -1,15 +1,16 @@
-//! The nodes that wait and the nodes that are done, updated by each event without a look at all nodes.
+//! The nodes that wait, are done or have failed, updated by each event without a look at all nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::release::{Event, EventKind, Phase, Release};
 
-/// The nodes of a release that wait or are done.
+/// The nodes of a release that wait, are done or have failed.
 #[derive(Default)]
 pub(super) struct Tally {
     /// The waiting nodes, by their position in the release.
     waiting: BTreeMap<usize, String>,
     done: BTreeSet<String>,
+    failed: BTreeSet<String>,
 }
 
 impl Tally {
@@ -40,6 +41,10 @@ impl Tally {
         };
         self.waiting.remove(&place);
         self.done.remove(name);
+        self.failed.remove(name);
+        if node.has_failed() {
+            self.failed.insert(name.to_owned());
+        }
         match node.phase {
             // A node that is being staged has a line of its own.
             Phase::Waiting if node.step.is_none() => {
@@ -53,6 +58,11 @@ impl Tally {
     /// How many nodes are done.
     pub(super) fn done(&self) -> usize {
         self.done.len()
+    }
+
+    /// How many nodes have failed, also those that were rolled back since.
+    pub(super) fn failed(&self) -> usize {
+        self.failed.len()
     }
 
     /// The waiting nodes in the order of the release.
