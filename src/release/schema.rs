@@ -91,8 +91,9 @@ impl LineSchema {
 /// What an event always names besides its data.
 fn names(kind: &Value) -> &'static [&'static str] {
     match kind.as_str().and_then(|kind| kind.split('.').next()) {
-        Some("step" | "capacity" | "registry" | "gateway") => &["node", "step"],
-        Some("node") => &["node"],
+        Some("step" | "capacity" | "gateway") => &["node", "step"],
+        // The watch of a node that is out writes between steps, too.
+        Some("node" | "registry") => &["node"],
         _ => &[],
     }
 }

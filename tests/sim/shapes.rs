@@ -69,3 +69,12 @@ fn event_with_another_form_than_published_is_refused() {
     event.node = None;
     std::panic::catch_unwind(|| check(&event)).expect_err("an event of no node");
 }
+
+/// The watch of a node that is out marks it down again between two steps.
+#[test]
+fn registry_event_without_a_step_is_published() {
+    let fact = EventKind::RegistryRefused {};
+    let (at, node) = (jiff::Timestamp::UNIX_EPOCH, Some("node-1".to_owned()));
+    let event = Event { seq: 1, at, release: "r1".into(), node, step: None, fact };
+    assert_line(&serde_json::from_str(&event.to_line()).expect("JSON"));
+}
