@@ -1,15 +1,16 @@
 //! One look at a gateway: the queries, the replies and the view that they give; alone, or over connections that are
 //! held open together.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::driver::{Driver, GatewayInfo, Purpose};
-use super::query::{Query, QueryClient};
+use super::query::{Query, QueryClient, unanswered};
 use super::view::View;
 use crate::world::{Reply, World};
 
@@ -33,7 +34,7 @@ const READ_AT_ONCE: usize = 2;
 static READING: Semaphore = Semaphore::const_new(2);
 
 /// What one worker has shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Look {
     /// Its name, if the reply has one.
     pub(super) worker: Option<String>,
@@ -41,7 +42,48 @@ pub(super) struct Look {
     pub(super) server: Option<String>,
     /// Whether its connection stays open next to the others of a row.
     pub(super) stays_open: bool,
-    pub(super) view: View,
+    /// Looks of a row whose answers are the same share it.
+    pub(super) view: Arc<View>,
+}
+
+/// How many different answers of a gateway are remembered.
+const REMEMBERED: usize = 8;
+
+/// Longer ones, in bytes, are not.
+const LONGEST_REMEMBERED: usize = 256 * 1024;
+
+/// What the last answers of a gateway showed. Most answers are the same as one before, byte for byte.
+#[derive(Default)]
+struct Memory(VecDeque<(Vec<Vec<u8>>, Arc<View>)>);
+
+impl Memory {
+    fn find(&self, first: &Reply, rest: &[Reply]) -> Option<Arc<View>> {
+        let is_same = |bodies: &[Vec<u8>]| match bodies {
+            [own, others @ ..] => {
+                *own == first.body && others.iter().eq(rest.iter().map(|reply| &reply.body))
+            }
+            [] => false,
+        };
+        let found = self.0.iter().rev().find(|(bodies, _)| is_same(bodies));
+        found.filter(|_| is_ok(first) && rest.iter().all(is_ok)).map(|(_, view)| view.clone())
+    }
+
+    fn add(&mut self, replies: &[Reply], view: &Arc<View>) {
+        let length: usize = replies.iter().map(|reply| reply.body.len()).sum();
+        if length > LONGEST_REMEMBERED || !replies.iter().all(is_ok) {
+            return;
+        }
+        if self.0.len() == REMEMBERED {
+            self.0.pop_front();
+        }
+        let bodies = replies.iter().map(|reply| reply.body.clone()).collect();
+        self.0.push_back((bodies, view.clone()));
+    }
+}
+
+/// What is said about any other reply also depends on its headers.
+fn is_ok(reply: &Reply) -> bool {
+    reply.status == 200
 }
 
 /// Reads one gateway. Cheap to clone.
@@ -49,6 +91,7 @@ pub(super) struct Looker<W> {
     query_client: QueryClient<W>,
     driver: Arc<dyn Driver>,
     reading: Arc<Semaphore>,
+    memory: Arc<Mutex<Memory>>,
     /// The addresses of the playbook.
     nodes: Arc<[String]>,
 }
@@ -56,7 +99,8 @@ pub(super) struct Looker<W> {
 impl<W> Clone for Looker<W> {
     fn clone(&self) -> Self {
         let (query_client, driver) = (self.query_client.clone(), self.driver.clone());
-        Self { query_client, driver, reading: self.reading.clone(), nodes: self.nodes.clone() }
+        let (reading, memory) = (self.reading.clone(), self.memory.clone());
+        Self { query_client, driver, reading, memory, nodes: self.nodes.clone() }
     }
 }
 
@@ -66,7 +110,8 @@ impl<W: World> Looker<W> {
         driver: Arc<dyn Driver>,
         nodes: Arc<[String]>,
     ) -> Self {
-        Self { query_client, driver, reading: Arc::new(Semaphore::new(READ_AT_ONCE)), nodes }
+        let reading = Arc::new(Semaphore::new(READ_AT_ONCE));
+        Self { query_client, driver, reading, memory: Arc::default(), nodes }
     }
 
     pub(super) fn query_client(&self) -> &QueryClient<W> {
@@ -118,11 +163,12 @@ impl<W: World> Looker<W> {
         let (sender, mut receiver) = mpsc::channel(WAITING);
         let mut asking = JoinSet::new();
         let (query_client, request) = (self.query_client.clone(), request.clone());
+        let url = request.url.clone();
         asking.spawn(async move { query_client.ask_held(request, connections, sender).await });
         while let Some(reply) = receiver.recv().await {
             let look = match reply {
-                Ok(reply) => self.read([&[reply], rest.as_slice()].concat()).await,
-                Err(problem) => Err(problem),
+                Ok(reply) => self.read_with(reply, &rest).await,
+                Err(error) => Err(unanswered(&url, &error).to_string()),
             };
             if take(look).is_break() {
                 return false;
@@ -152,19 +198,49 @@ impl<W: World> Looker<W> {
         }
     }
 
-    async fn read(&self, replies: Vec<Reply>) -> Result<Look, String> {
-        let header = |name: &str| Some(replies.first()?.header(name)?.to_owned());
-        let worker = self.driver.facts().worker_header.as_deref().and_then(header);
-        let server = header("server");
-        let stays_open = replies.first().is_some_and(|reply| reply.stays_open);
-        let view = self.view(replies).await?;
-        Ok(Look { worker, server, stays_open, view })
+    async fn read(&self, mut replies: Vec<Reply>) -> Result<Look, String> {
+        if replies.is_empty() {
+            return Ok(Look { view: self.view(replies).await?, ..Look::default() });
+        }
+        let first = replies.remove(0);
+        self.read_with(first, &replies).await
     }
 
-    async fn view(&self, replies: Vec<Reply>) -> Result<View, String> {
+    async fn read_with(&self, reply: Reply, rest: &[Reply]) -> Result<Look, String> {
+        let look = self.labels(&reply);
+        let known = self.memory().find(&reply, rest);
+        let view = if let Some(view) = known {
+            view
+        } else {
+            // The first reply may be long, so it is not copied.
+            let mut replies = vec![reply];
+            replies.extend_from_slice(rest);
+            self.view(replies).await?
+        };
+        Ok(Look { view, ..look })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a reply says besides its list.
+    fn labels(&self, reply: &Reply) -> Look {
+        let header = |name: &str| reply.header(name).map(str::to_owned);
+        Look {
+            worker: self.driver.facts().worker_header.as_deref().and_then(header),
+            server: header("server"),
+            stays_open: reply.stays_open,
+            view: Arc::default(),
+        }
+    }
+
+    async fn view(&self, replies: Vec<Reply>) -> Result<Arc<View>, String> {
         let length: usize = replies.iter().map(|reply| reply.body.len()).sum();
         if length <= LONG {
-            return self.driver.read(&replies);
+            let view = Arc::new(self.driver.read(&replies)?);
+            self.memory().add(&replies, &view);
+            return Ok(view);
         }
         let place = self.reading.clone().try_acquire_owned();
         let place = place.map_err(|_| "an earlier answer is still being read".to_owned())?;
@@ -176,7 +252,7 @@ impl<W: World> Looker<W> {
             let reading = tokio::task::spawn_blocking(move || {
                 let _places = (place, turn);
                 let view = driver.read(&replies).and_then(View::complete);
-                view.map(|view| view.without_others(&nodes))
+                view.map(|view| Arc::new(view.without_others(&nodes)))
             });
             reading.await.unwrap_or_else(|error| Err(error.to_string()))
         };
@@ -187,5 +263,41 @@ impl<W: World> Looker<W> {
                 crate::text::duration(time)
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply { status, body: body.into(), ..Reply::default() }
+    }
+
+    #[test]
+    fn only_the_same_answers_are_recognised() {
+        let mut memory = Memory::default();
+        let view = Arc::new(View::default());
+        memory.add(&[reply(200, "list"), reply(200, "checks")], &view);
+        let found = |first: &Reply, rest: &[Reply]| memory.find(first, rest).is_some();
+        assert!(found(&reply(200, "list"), &[reply(200, "checks")]));
+        assert!(!found(&reply(200, "another"), &[reply(200, "checks")]));
+        assert!(!found(&reply(200, "list"), &[reply(200, "others")]));
+        assert!(!found(&reply(200, "list"), &[]));
+        assert!(!found(&reply(500, "list"), &[reply(200, "checks")]));
+        assert!(!found(&reply(200, "list"), &[reply(404, "checks")]));
+    }
+
+    #[test]
+    fn few_answers_are_remembered_and_no_errors() {
+        let mut memory = Memory::default();
+        let view = Arc::new(View::default());
+        for number in 0..=REMEMBERED {
+            memory.add(&[reply(200, &number.to_string())], &view);
+        }
+        memory.add(&[reply(404, "none")], &view);
+        assert_eq!(memory.0.len(), REMEMBERED);
+        assert!(memory.find(&reply(200, "0"), &[]).is_none());
+        assert!(memory.find(&reply(200, "1"), &[]).is_some());
     }
 }

@@ -110,6 +110,11 @@ impl Observation {
         }
     }
 
+    /// Adds a look at a worker that showed the same before: it adds nothing else.
+    pub(super) fn take_again(&mut self) {
+        self.reads += 1;
+    }
+
     /// Returns whether every worker routes to `address`.
     #[must_use]
     pub fn routes_to(&self, address: &str) -> bool {
@@ -173,5 +178,41 @@ impl Observation {
     #[must_use]
     pub fn is_out(&self, address: &str) -> bool {
         self.out.get(address).copied().unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::view::{Peer, View};
+
+    #[test]
+    fn look_that_shows_the_same_again_adds_nothing() {
+        let nodes = ["10.0.0.1:80".to_owned(), "10.0.0.2:80".to_owned()];
+        let mut looks: Vec<Look> = (0..3).map(|_| Look::default()).collect();
+        for (number, look) in looks.iter_mut().enumerate() {
+            look.worker = Some(number.to_string());
+            let mut view = View::default();
+            for node in &nodes[number % 2..] {
+                let (up, in_flight) = (number == 0, Some(number as u64));
+                view.add(node.clone(), Peer { up, failing_check: false, in_flight });
+            }
+            view.parameters = [(nodes[1].clone(), [("weight".to_owned(), 1)].into())].into();
+            look.view = Arc::new(view);
+        }
+        let (mut taken, mut shortened) = (Observation::default(), Observation::default());
+        for turn in [0, 0, 1, 0, 2, 1] {
+            taken.take(&looks[turn], &nodes);
+        }
+        for (turn, is_new) in [(0, true), (0, false), (1, true), (0, false), (2, true), (1, false)]
+        {
+            if is_new {
+                shortened.take(&looks[turn], &nodes);
+            } else {
+                shortened.take_again();
+            }
+        }
+        assert_eq!(taken, shortened);
+        assert_eq!((taken.reads, taken.workers.len()), (6, 3));
     }
 }

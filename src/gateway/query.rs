@@ -187,23 +187,13 @@ impl<W: World> QueryClient<W> {
         &self,
         request: Request,
         connections: usize,
-        replies: mpsc::Sender<Result<Reply, String>>,
+        replies: mpsc::Sender<Result<Reply, HttpError>>,
     ) {
-        let url = request.url.clone();
         let request = Request { trust: self.trust.clone(), ..request };
-        let (sender, mut answers) = mpsc::channel::<Result<Reply, HttpError>>(1);
-        let pass_on = async {
-            while let Some(answer) = answers.recv().await {
-                let reply = answer.map_err(|error| unanswered(&url, &error).to_string());
-                if replies.send(reply).await.is_err() {
-                    return;
-                }
-            }
-        };
         // When the receiver is gone, no more requests are sent.
         tokio::select! {
             biased;
-            ((), ()) = async { tokio::join!(self.world.http_held(request, connections, sender), pass_on) } => {}
+            () = self.world.http_held(request, connections, replies.clone()) => {}
             () = replies.closed() => {}
         }
     }
@@ -256,7 +246,7 @@ fn printed(output: Output) -> Result<Reply, String> {
     Err(format!("{}: {}", output.ending(), text::line(last, 160)))
 }
 
-fn unanswered(place: &str, error: &HttpError) -> QueryError {
+pub(super) fn unanswered(place: &str, error: &HttpError) -> QueryError {
     let problem = format!("{place}: {error}");
     match error {
         HttpError::NotSent(_) => QueryError::NotSent(problem),

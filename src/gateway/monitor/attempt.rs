@@ -51,6 +51,8 @@ pub(super) struct Attempt {
     pub(super) trouble: Option<String>,
     /// How many nodes get requests according to the last reply.
     pub(super) serving: usize,
+    /// The last view, if it shows the state that is to be confirmed.
+    agreeing: Option<Arc<View>>,
     /// The method of the confirmation that was reached.
     pub(super) proven: Option<Method>,
     /// The current state, to be reported.
@@ -90,6 +92,7 @@ impl Attempt {
             unreadable: true,
             trouble: None,
             serving: 0,
+            agreeing: None,
             proven: None,
             news: None,
             due: Instant::now(),
@@ -217,8 +220,13 @@ impl Attempt {
             }
             Ok(Look { worker, server, stays_open, view }) => {
                 self.proof.learn(server.as_deref(), *stays_open);
+                if self.agreeing.as_ref().is_some_and(|known| Arc::ptr_eq(known, view)) {
+                    return self.proof.see(worker.as_deref(), true, self.since);
+                }
+                self.agreeing = None;
                 if self.is_about_the_pool(view) {
                     let against = self.weigh(worker.as_deref(), view);
+                    self.agreeing = against.is_none().then(|| view.clone());
                     self.trouble = against.or(self.trouble.take());
                     self.serving = self.nodes.iter().filter(|node| view.routes_to(node)).count();
                 } else {

@@ -25,6 +25,7 @@ use crate::gateway::observation::Observation;
 use crate::gateway::proof::{ASSUMED_WORKERS, Method, Rule};
 use crate::gateway::roster::Roster;
 use crate::gateway::shared_read::READ_EVERY;
+use crate::gateway::view::View;
 use crate::world::World;
 
 /// The share of a gateway's time that one look costs. Over a longer time, this is the shortest interval between
@@ -92,6 +93,8 @@ struct Observing {
     observation: Observation,
     problem: Option<String>,
     server: Option<String>,
+    /// What it has taken in: the same view of the same worker adds nothing.
+    taken: Vec<(Arc<View>, Option<String>)>,
     /// How many more looks it needs at most.
     left: usize,
 }
@@ -239,6 +242,7 @@ impl<W: World> Rounds<W> {
             observation: Observation::default(),
             problem: None,
             server: None,
+            taken: Vec::new(),
             left: self.observed_connections(),
         });
         let mut looks = 0;
@@ -291,8 +295,18 @@ impl<W: World> Rounds<W> {
         observing.left -= 1;
         match look {
             Ok(look) => {
-                observing.server = look.server.clone().or(observing.server.take());
-                observing.observation.take(look, &self.nodes);
+                if look.server.is_some() && observing.server != look.server {
+                    observing.server.clone_from(&look.server);
+                }
+                let is_same = |(view, worker): &(Arc<View>, Option<String>)| {
+                    Arc::ptr_eq(view, &look.view) && *worker == look.worker
+                };
+                if observing.taken.iter().any(is_same) {
+                    observing.observation.take_again();
+                } else {
+                    observing.observation.take(look, &self.nodes);
+                    observing.taken.push((look.view.clone(), look.worker.clone()));
+                }
                 let met = observing.observation.workers.len();
                 // The number of workers is known and each one has answered, so more looks cannot show more.
                 if self.rule.workers.is_some_and(|all| all > 1 && met >= all as usize) {
