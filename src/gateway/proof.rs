@@ -26,6 +26,7 @@
 //!
 //! Pure: no clock, no I/O.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::driver::Facts;
@@ -66,6 +67,12 @@ pub struct Rule {
 /// likely.
 #[must_use]
 pub fn reads_for(workers: u32) -> u32 {
+    // Asked at every reply.
+    static READS: LazyLock<Vec<u32>> = LazyLock::new(|| (0..=64).map(counted).collect());
+    READS.get(workers as usize).copied().unwrap_or_else(|| counted(workers))
+}
+
+fn counted(workers: u32) -> u32 {
     if workers <= 1 {
         return 1;
     }
@@ -284,7 +291,8 @@ impl Proof {
         if self.workers.disagree() || (self.reads > 0 && self.row == 0) {
             return Verdict::Disagrees;
         }
-        let (all_agree, agreeing) = (self.missing().is_empty(), self.workers.agreeing());
+        let all_agree = self.workers.missing().next().is_none();
+        let agreeing = self.workers.agreeing();
         let sampled = self.late_row >= self.enough();
         match self.rule.workers {
             Some(workers) if self.workers.are_known() => {

@@ -153,14 +153,20 @@ impl Workers {
 
     /// Adds the answer of a worker.
     pub(super) fn see(&mut self, name: &str, agrees: bool) {
-        let name: String = name.chars().take(LONGEST).collect();
-        if self.all.len() >= MOST && !self.all.contains_key(&name) {
+        let end = name.char_indices().nth(LONGEST).map_or(name.len(), |(at, _)| at);
+        let name = &name[..end];
+        if self.all.len() >= MOST && !self.all.contains_key(name) {
             return;
         }
-        self.met.insert(name.clone());
-        let unknown = Worker { since: self.row, ..Worker::default() };
-        let worker = self.all.entry(name).or_insert(unknown);
-        (worker.without, worker.agrees) = (0, Some(agrees));
+        if !self.met.contains(name) {
+            self.met.insert(name.to_owned());
+        }
+        if let Some(worker) = self.all.get_mut(name) {
+            (worker.without, worker.agrees) = (0, Some(agrees));
+        } else {
+            let worker = Worker { since: self.row, without: 0, agrees: Some(agrees) };
+            self.all.insert(name.to_owned(), worker);
+        }
     }
 
     /// Returns whether any worker is known.

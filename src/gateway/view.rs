@@ -13,18 +13,26 @@ pub(super) const NAMED: usize = 8;
 pub(super) struct Nodes {
     /// In the playbook's order.
     all: Vec<String>,
+    /// As the playbook spells them, which is how nearly every gateway spells them.
+    spelled: BTreeSet<String>,
     by_canonical: BTreeMap<String, String>,
 }
 
 impl Nodes {
     pub(super) fn new(addresses: &[String]) -> Self {
         let named = addresses.iter().map(|node| (address::canonical(node), node.clone()));
-        Self { all: addresses.to_vec(), by_canonical: named.collect() }
+        Self {
+            all: addresses.to_vec(),
+            spelled: addresses.iter().cloned().collect(),
+            by_canonical: named.collect(),
+        }
     }
 
     /// Returns the node at an address, as the playbook spells it.
     pub(super) fn find(&self, address: &str) -> Option<&str> {
-        self.by_canonical.get(&address::canonical(address)).map(String::as_str)
+        let node = self.spelled.get(address);
+        let node = node.or_else(|| self.by_canonical.get(&address::canonical(address)));
+        node.map(String::as_str)
     }
 
     /// Returns the name of an entry: the node's own spelling, or the address as it is written.

@@ -298,11 +298,14 @@ fn parse_show(text: &str, upstream: &str, nodes: &Nodes) -> Result<View, String>
             let address = words.next().ok_or_else(|| unreadable(line))?;
             let words: Vec<_> = words.collect();
             let up = !words.contains(&"down");
-            let address = nodes.name(address);
-            if nodes.find(&address).is_some() {
-                view.parameters.insert(address.clone(), parameters(&words));
+            let node = nodes.find(address);
+            if let Some(node) = node {
+                view.parameters.insert(node.to_owned(), parameters(&words));
             }
-            view.add(address, Peer { up, failing_check: false, in_flight: None });
+            view.add(
+                node.unwrap_or(address).to_owned(),
+                Peer { up, failing_check: false, in_flight: None },
+            );
             expected = expected.map(|count| count.wrapping_sub(1));
         } else if inside && !line.trim().is_empty() && !line.ends_with(';') {
             return Err(unreadable(line));
