@@ -1,5 +1,6 @@
 //! What an operator works with: the playbook, the client, the artifact, and what was released before.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -14,7 +15,7 @@ use rollgate::node::Packing;
 use rollgate::ops::session::OPEN;
 use rollgate::ops::{Connections, Secrets, Session};
 use rollgate::plan::Selection;
-use rollgate::playbook::load_text;
+use rollgate::playbook::{Loaded, load_text};
 use rollgate::release::{
     CommandKind, Digest, Event, EventKind, Finished, Inputs, Outcome, Started,
 };
@@ -69,12 +70,24 @@ pub(crate) fn old_release() -> String {
     format!("app-1-{OLD_CHECKSUM}")
 }
 
+/// The playbook of a text. All commands of a schedule have the same.
+fn loaded(text: String) -> Loaded {
+    thread_local! {
+        static LAST: RefCell<Option<Loaded>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| {
+        if last.as_ref().is_none_or(|last| last.source.text != text) {
+            let loaded = load_text("app.yaml", text);
+            *last = Some(loaded.unwrap_or_else(|invalid| panic!("{invalid}")));
+        }
+        last.clone().expect("it was just loaded")
+    })
+}
+
 /// What an operator's command works on.
 pub(crate) fn session(schedule: &Schedule, release: &str, state: PathBuf) -> Session {
-    let text = schedule.shape.playbook();
-    let loaded = load_text("app.yaml", text).unwrap_or_else(|invalid| panic!("{invalid}"));
     Session {
-        loaded,
+        loaded: loaded(schedule.shape.playbook()),
         // Each machine has the playbook elsewhere.
         file: PathBuf::from(state.file_name().expect("a machine")).join("app.yaml"),
         inputs: inputs(schedule, release),
