@@ -4,6 +4,7 @@
 //! only the world below its port is simulated. The same seed gives the same events, byte for byte.
 //!
 //! * `ROLLGATE_SIM_SECONDS`: how long random schedules run (15 by default);
+//! * `ROLLGATE_SIM_THREADS`: how many of them run at a time (as many as there are cores by default);
 //! * `ROLLGATE_SIM_ALL`: after each event of a plain release, runs every way to continue and not just one;
 //! * `ROLLGATE_SIM_FIRST`: the first seed, for the same schedules again;
 //! * `ROLLGATE_SIM_SEED`: runs this seed only, and prints its history.
@@ -61,6 +62,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use attempt::End;
@@ -268,24 +270,74 @@ fn random_schedules_break_no_rule() {
     let time = Duration::from_secs(number("ROLLGATE_SIM_SECONDS").unwrap_or(SECONDS));
     let first = number("ROLLGATE_SIM_FIRST").unwrap_or_else(|| fastrand::u64(..) >> 24);
     show(&format!("from seed {first}"));
-    let begun = Instant::now();
-    let mut ends: BTreeMap<String, u64> = BTreeMap::new();
-    let (mut runs, mut requests, mut lost, mut calls, mut virtually) = (0, 0, 0, 0, 0);
-    while begun.elapsed() < time {
-        let schedule = Schedule::new(first + runs);
-        let ran = run(&schedule, scratch.path(), false);
-        judge(&schedule, &ran, scratch.path());
-        for (task, end) in &ran.ends {
-            *ends.entry(format!("{task:?}: {end}")).or_default() += 1;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = number("ROLLGATE_SIM_THREADS").map_or(threads as u64, |threads| threads.max(1));
+    let (begun, next, is_over) = (Instant::now(), AtomicU64::new(first), AtomicBool::new(false));
+    let work = || {
+        let _others = StopsOthers(&is_over);
+        let mut all = Totals::default();
+        while begun.elapsed() < time && !is_over.load(Ordering::Relaxed) {
+            let schedule = Schedule::new(next.fetch_add(1, Ordering::Relaxed));
+            let ran = run(&schedule, scratch.path(), false);
+            judge(&schedule, &ran, scratch.path());
+            all.add(&ran);
         }
-        runs += 1;
-        (requests, lost) = (requests + ran.requests, lost + ran.lost_by_faults);
-        (calls, virtually) = (calls + ran.calls, virtually + ran.took);
-    }
+        all
+    };
+    let mut all = Totals::default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            all.join(thread.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)));
+        }
+    });
+    let Totals { runs, requests, lost, calls, virtually, ends } = all;
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = runs as f64 / begun.elapsed().as_secs_f64();
     show(&format!("{runs} schedules, seeds {first} to {}, {rate:.1} releases/s", first + runs - 1));
     show(&format!("{} min of virtual time, {calls} calls", virtually / 60_000));
     show(&format!("{requests} requests of clients, {lost} of them lost by faults"));
     show(&format!("{ends:#?}"));
+}
+
+/// What the schedules of a thread amount to.
+#[derive(Default)]
+struct Totals {
+    runs: u64,
+    requests: u64,
+    lost: u64,
+    calls: u64,
+    virtually: u64,
+    ends: BTreeMap<String, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, ran: &Ran) {
+        self.runs += 1;
+        (self.requests, self.lost) = (self.requests + ran.requests, self.lost + ran.lost_by_faults);
+        (self.calls, self.virtually) = (self.calls + ran.calls, self.virtually + ran.took);
+        for (task, end) in &ran.ends {
+            *self.ends.entry(format!("{task:?}: {end}")).or_default() += 1;
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        self.runs += other.runs;
+        (self.requests, self.lost) = (self.requests + other.requests, self.lost + other.lost);
+        (self.calls, self.virtually) = (self.calls + other.calls, self.virtually + other.virtually);
+        for (end, times) in other.ends {
+            *self.ends.entry(end).or_default() += times;
+        }
+    }
+}
+
+/// A thread that fails lets the others end.
+struct StopsOthers<'a>(&'a AtomicBool);
+
+impl Drop for StopsOthers<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
