@@ -28,8 +28,8 @@ const DENIED: &str = "Permission denied";
 pub(crate) enum Reaction {
     /// The answer, after this many milliseconds.
     Answer(u64, Answer),
-    /// Not yet answered.
-    Blocks,
+    /// Not answered before this time, unless something changes.
+    Blocks(u64),
     /// Never answered, unless the caller gives up.
     Never,
 }
@@ -185,20 +185,29 @@ impl Consul {
         self.read_only.iter().any(|prefix| key.starts_with(prefix))
     }
 
-    /// Whether a blocking query has to wait: nothing is newer than its index, and its time is not over.
-    fn blocks(clock: u64, index: u64, query: &Query, since: Option<u64>) -> bool {
-        let Some(asked) = query.number("index").filter(|asked| *asked > 0) else { return false };
+    /// Until when a blocking query has to wait: nothing is newer than its index, and its time is not over.
+    fn blocks(
+        &self,
+        clock: u64,
+        index: u64,
+        query: &Query,
+        since: Option<u64>,
+    ) -> Option<Reaction> {
+        let asked = query.number("index").filter(|asked| *asked > 0)?;
         let wait = query.get("wait").and_then(|wait| milliseconds(&wait.into()));
         let wait = wait.unwrap_or(300_000).min(600_000);
         // Consul adds up to a sixteenth.
-        index <= asked && clock - since.unwrap_or(clock) < wait + wait / 32
+        let end = since.unwrap_or(clock) + wait + wait / 32;
+        let expires = self.store.sessions.values().map(|session| session.expires).min();
+        let next = expires.map_or(end, |expires| expires.min(end));
+        (index <= asked && clock < end).then_some(Reaction::Blocks(next))
     }
 
     fn get(&self, clock: u64, key: &str, query: &Query, since: Option<u64>) -> Reaction {
         let below = query.has("recurse") || query.has("keys");
         let index = self.store.index_of(key, below);
-        if Self::blocks(clock, index, query, since) {
-            return Reaction::Blocks;
+        if let Some(blocks) = self.blocks(clock, index, query, since) {
+            return blocks;
         }
         let found: Vec<_> = self.store.find(key, below).collect();
         if found.is_empty() {
@@ -217,7 +226,7 @@ impl Consul {
             return indexed(index, 200, json!(names).to_string());
         }
         if query.has("raw") {
-            return indexed(index, 200, found[0].1.value.clone());
+            return indexed(index, 200, found[0].1.value.to_vec());
         }
         let pairs: Vec<_> = found.iter().map(|(name, pair)| pair.shown(name, true)).collect();
         indexed(index, 200, Value::from(pairs).to_string())
@@ -362,8 +371,8 @@ impl Consul {
             self.service_index += 1;
             self.service_seen = passing.to_vec();
         }
-        if Self::blocks(clock, self.service_index, query, since) {
-            return Reaction::Blocks;
+        if let Some(blocks) = self.blocks(clock, self.service_index, query, since) {
+            return blocks;
         }
         let shown = passing.iter().filter(|(_, passes)| *passes || !query.has("passing"));
         let shown: Vec<_> = shown

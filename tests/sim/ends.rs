@@ -224,7 +224,7 @@ impl State {
         if folder.1.starts_with('z') {
             return true;
         }
-        let bytes: Vec<u8> = own.flat_map(|(_, value)| value.clone()).collect();
+        let bytes: Vec<u8> = own.flat_map(|(_, value)| value.iter().copied()).collect();
         let Ok((_, release)) = journal::parse(&bytes, "copy") else { return false };
         let before = self.watch.violations.len();
         self.check_told(&release, None, may_cut);

@@ -236,7 +236,7 @@ impl State {
                 self.only_once(fate)
             }
             What::Connect(_) => Fate::Plain,
-            What::Http(request) => {
+            What::Http(request) | What::Row(request, _) => {
                 let host = request.url.strip_prefix("http://").unwrap_or(&request.url);
                 if let Some(server) = host.strip_prefix("consul-") {
                     let number = server.split([':', '/']).next().and_then(|at| at.parse().ok());

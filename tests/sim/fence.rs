@@ -139,7 +139,7 @@ impl State {
                 );
                 self.violate(Rule::ActedWithoutLock, text);
             }
-            (What::Run(..) | What::Connect(_), _) => {}
+            (What::Run(..) | What::Row(..) | What::Connect(_), _) => {}
         }
     }
 }

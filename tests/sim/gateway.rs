@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use fastrand::Rng;
 use rollgate::world::Reply;
 use serde_json::Value;
 
@@ -44,6 +45,29 @@ pub(crate) enum Kind {
     Table,
     /// `ngx_dynamic_upstream`: its own API changes the list, which all workers share.
     OwnApi,
+}
+
+impl Kind {
+    fn shows_another_upstream(self) -> String {
+        match self {
+            Self::Upsync => {
+                "The upstream you requested does not exist. Please double-check the name".to_owned()
+            }
+            Self::Table => {
+                let peer = |last| format!(r#"{{"name":"10.9.9.{last}:1","up":true,"conns":0}}"#);
+                format!(r#"{{"peers":[{}]}}"#, [5, 6, 7, 8, 9].map(peer).join(","))
+            }
+            Self::OwnApi => "server 10.9.9.9:1 weight=1 conns=0;\n".to_owned(),
+        }
+    }
+
+    fn shows_no_server(self) -> &'static str {
+        match self {
+            Self::Upsync => "Upstream name: app; Backend server count: 0\n",
+            Self::Table => r#"{"peers":{}}"#,
+            Self::OwnApi => "",
+        }
+    }
 }
 
 /// One worker.
@@ -97,6 +121,9 @@ pub(crate) struct Gateway {
     next_pid: u32,
     /// The weight that its list shows for each node, if it does not follow the keys of the nodes.
     pub(crate) weight: Option<u32>,
+    /// The order of its list, and the second since which it is in this order.
+    order: Vec<usize>,
+    ordered_at: Option<u64>,
     /// When it was read last.
     pub(crate) read_at: u64,
     /// How often it was read, by second.
@@ -129,6 +156,8 @@ impl Gateway {
             configured: vec![true; up.len()],
             next_pid: 100,
             weight: None,
+            order: Vec::new(),
+            ordered_at: None,
             read_at: 0,
             reads: Vec::new(),
             shrank_at: None,
@@ -152,11 +181,11 @@ impl Gateway {
         }
     }
 
-    fn note_read(&mut self, clock: u64) {
+    fn note_reads(&mut self, clock: u64, reads: u64) {
         self.read_at = clock;
         let second = usize::try_from(clock / 1000).unwrap_or(usize::MAX);
         self.reads.resize(self.reads.len().max(second + 1), 0);
-        self.reads[second] += 1;
+        self.reads[second] += reads;
     }
 
     pub(crate) fn held(&self, node: usize) -> bool {
@@ -172,6 +201,12 @@ impl Gateway {
 
 /// As nginx-upsync reads a value: names ignore case, and only these are down.
 pub(crate) fn says_down(value: &[u8]) -> bool {
+    // Nearly every value is one of these two.
+    match value {
+        b"{\"weight\":1,\"max_fails\":2,\"down\":0}" => return false,
+        b"{\"weight\":1,\"max_fails\":2,\"down\":1}" => return true,
+        _ => {}
+    }
     let Ok(Value::Object(members)) = serde_json::from_slice(value) else { return false };
     let down = members.iter().find(|(name, _)| name.eq_ignore_ascii_case("down"));
     down.is_some_and(|(_, value)| *value == true || *value == "1" || value.as_f64() == Some(1.0))
@@ -352,22 +387,17 @@ impl State {
         self.after(CHECK_INTERVAL, Happening::Checks { gateway });
     }
 
-    /// The worker that takes a connection: one of many that are `held` open together, or one that is made alone.
-    fn choose(&mut self, gateway: usize, held: bool) -> Worker {
-        let own = &self.gateways[gateway];
-        let answering = own.living(self.clock).filter(|worker| self.clock >= worker.frozen_until);
-        let living: Vec<_> = answering.collect();
-        let number = self.rng.usize(0..living.len());
-        let number = match (own.uneven, held) {
-            (true, false) if self.rng.u8(0..100) < 92 => 0,
-            (true, true) if self.rng.u8(0..100) < 30 => 0,
+    /// The worker that takes a connection, by its place among those that run: one of many that are `held` open
+    /// together, or one that is made alone.
+    fn choose(rng: &mut Rng, own: &Gateway, running: usize, held: bool) -> usize {
+        let number = rng.usize(0..running);
+        match (own.uneven, held) {
+            (true, false) if rng.u8(0..100) < 92 => 0,
+            (true, true) if rng.u8(0..100) < 30 => 0,
             // An idle gateway also favours some of its workers; that does not matter where their names are known.
-            (false, _) if own.named && self.rng.u8(0..3) == 0 => {
-                number.min(self.rng.usize(0..living.len()))
-            }
+            (false, _) if own.named && rng.u8(0..3) == 0 => number.min(rng.usize(0..running)),
             _ => number,
-        };
-        living[number].clone()
+        }
     }
 
     /// Executes a change that the gateway's own API receives. The registry's keys stay the simulator's record of it, and
@@ -391,69 +421,82 @@ impl State {
         Some(())
     }
 
-    /// What a gateway's status page shows.
-    pub(crate) fn shows(&mut self, gateway: usize, path: &str, held: bool) -> Reply {
+    /// A gateway lists its servers in any order, which seldom changes.
+    fn reorder(&mut self, gateway: usize) {
+        let (own, second) = (&mut self.gateways[gateway], self.clock / 1_000);
+        if own.ordered_at != Some(second) {
+            own.ordered_at = Some(second);
+            own.order = (0..self.nodes.len()).collect();
+            self.rng.shuffle(&mut own.order);
+        }
+    }
+
+    /// What a gateway's status page shows on connections that are open together, or on one.
+    pub(crate) fn shows(&mut self, gateway: usize, path: &str, connections: usize) -> Vec<Reply> {
         let lie = self.gateways[gateway].lie.filter(|(_, until)| self.clock < *until);
-        if path.contains("&server=") && matches!(lie, Some((Lie::RefusesChanges, _))) {
-            return Reply { status: 403, body: "denied".into(), ..Reply::default() };
+        let lie = lie.map(|(lie, _)| lie);
+        if path.contains("&server=") && lie == Some(Lie::RefusesChanges) {
+            let denied = Reply { status: 403, body: "denied".into(), ..Reply::default() };
+            return vec![denied; connections];
         }
         if self.change(gateway, path).is_none() {
-            self.gateways[gateway].note_read(self.clock);
+            self.gateways[gateway].note_reads(self.clock, connections as u64);
         }
-        let chosen = self.choose(gateway, held);
         let own = &self.gateways[gateway];
         let text = match lie {
-            Some((Lie::Status500, _)) => {
-                return Reply { status: 500, ..Reply::default() };
+            Some(Lie::Status500) => {
+                return vec![Reply { status: 500, ..Reply::default() }; connections];
             }
-            Some((Lie::Garbage, _)) => "<html>welcome</html>".to_owned(),
-            Some((Lie::OtherUpstream, _)) => match own.kind {
-                Kind::Upsync => "The upstream you requested does not exist. \
-                     Please double-check the name"
-                    .to_owned(),
-                Kind::Table => {
-                    let peer =
-                        |last| format!(r#"{{"name":"10.9.9.{last}:1","up":true,"conns":0}}"#);
-                    format!(r#"{{"peers":[{}]}}"#, [5, 6, 7, 8, 9].map(peer).join(","))
-                }
-                Kind::OwnApi => "server 10.9.9.9:1 weight=1 conns=0;\n".to_owned(),
-            },
-            Some((Lie::NothingListed, _)) => match own.kind {
-                Kind::Upsync => "Upstream name: app; Backend server count: 0\n".to_owned(),
-                Kind::Table => r#"{"peers":{}}"#.to_owned(),
-                Kind::OwnApi => String::new(),
-            },
-            Some((Lie::Refuses | Lie::Silent | Lie::RefusesChanges, _)) | None
-                if path.starts_with("/check") =>
-            {
-                self.check_status(gateway)
-            }
-            Some((Lie::Refuses | Lie::Silent | Lie::RefusesChanges, _)) | None => {
-                self.list(gateway, &chosen)
+            Some(Lie::Garbage) => Some("<html>welcome</html>".to_owned()),
+            Some(Lie::OtherUpstream) => Some(own.kind.shows_another_upstream()),
+            Some(Lie::NothingListed) => Some(own.kind.shows_no_server().to_owned()),
+            Some(Lie::Refuses | Lie::Silent | Lie::RefusesChanges) | None => {
+                path.starts_with("/check").then(|| self.check_status(gateway))
             }
         };
-        let mut reply = Reply { status: 200, body: text.into_bytes(), ..Reply::default() };
-        if self.gateways[gateway].named {
-            reply.headers.insert("x-worker".into(), chosen.pid.to_string());
+        self.reorder(gateway);
+        let own = &self.gateways[gateway];
+        let running = own.living(self.clock).filter(|worker| self.clock >= worker.frozen_until);
+        let running: Vec<_> = running.collect();
+        // Workers with the same list answer alike.
+        let mut pages: Vec<(&[bool], String)> = Vec::new();
+        let mut replies = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let held = connections > 1;
+            let worker = running[Self::choose(&mut self.rng, own, running.len(), held)];
+            let known = pages.iter().find(|(up, _)| text.is_some() || *up == worker.up);
+            let body = if let Some((_, page)) = known {
+                page.clone()
+            } else {
+                let page = text.clone().unwrap_or_else(|| self.list(gateway, worker, &own.order));
+                pages.push((&worker.up, page.clone()));
+                page
+            };
+            let mut reply = Reply { status: 200, body: body.into(), ..Reply::default() };
+            if own.named {
+                reply.headers.insert("x-worker".into(), worker.pid.to_string());
+            }
+            if let Some(server) = own.server {
+                reply.headers.insert("server".into(), server.into());
+            }
+            replies.push(reply);
         }
-        if let Some(server) = self.gateways[gateway].server {
-            reply.headers.insert("server".into(), server.into());
-        }
-        reply
+        replies
     }
 
     /// The weight in a node's key, or the default.
     fn weight(&self, key: &str) -> u32 {
         let pair = self.consul.store.keys.get(key);
+        if pair.is_some_and(|pair| pair.value.starts_with(b"{\"weight\":1,")) {
+            return 1;
+        }
         let value =
             pair.and_then(|pair| serde_json::from_slice::<serde_json::Value>(&pair.value).ok());
         let weight = value.and_then(|value| value["weight"].as_u64());
         weight.and_then(|weight| u32::try_from(weight).ok()).unwrap_or(1)
     }
 
-    fn list(&mut self, gateway: usize, worker: &Worker) -> String {
-        let mut order: Vec<_> = (0..self.nodes.len()).collect();
-        self.rng.shuffle(&mut order);
+    fn list(&self, gateway: usize, worker: &Worker, order: &[usize]) -> String {
         match self.gateways[gateway].kind {
             Kind::Upsync => {
                 let count = order.len();

@@ -18,7 +18,7 @@ pub(crate) fn is_lock(request: &Request) -> bool {
 
 pub(crate) fn named(what: &What) -> String {
     match what {
-        What::Http(request) => {
+        What::Http(request) | What::Row(request, _) => {
             let method = request.method.name();
             let body = request.body.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             let body = if is_lock(request) { "(the lock's holder)".into() } else { body };
@@ -33,6 +33,7 @@ pub(crate) fn shown(answer: &Answer) -> String {
     match answer {
         Answer::Http(Ok(reply)) => format!("{} {}", reply.status, reply.text().trim_end()),
         Answer::Http(Err(error)) => error.to_string(),
+        Answer::Row(replies) => format!("{} replies", replies.len()),
         Answer::Run(Ok(output)) => {
             format!("{:?} {}{}", output.status, output.stdout_text(), output.stderr_text())
         }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rollgate::journal;
 use rollgate::release::{CommandKind, NodeState, Phase, Release, RotationState};
@@ -219,7 +220,7 @@ impl State {
         let Some(node) = self.nodes.iter().position(|node| node.address == address) else { return };
         self.check_lock(change);
         self.check_change(change);
-        let down = |value: &Option<Vec<u8>>| value.as_deref().is_none_or(says_down);
+        let down = |value: &Option<Arc<[u8]>>| value.as_deref().is_none_or(says_down);
         self.nodes[node].deeds.writes += 1;
         match (down(&change.before), down(&change.after)) {
             (false, true) => {
@@ -249,7 +250,7 @@ impl State {
 
     /// All fields but `down` must be unchanged.
     fn check_change(&mut self, change: &Change) {
-        let rest = |value: &Option<Vec<u8>>| {
+        let rest = |value: &Option<Arc<[u8]>>| {
             let mut value: serde_json::Value = serde_json::from_slice(value.as_deref()?).ok()?;
             value.as_object_mut()?.remove("down");
             Some(value)

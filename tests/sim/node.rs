@@ -59,11 +59,15 @@ pub(crate) struct Deeds {
 /// A request in flight.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InFlight {
+    /// Counts all requests.
+    pub(crate) number: u64,
     /// The process that works on it.
     pub(crate) pid: u32,
     /// It came from a worker that used an old list.
     pub(crate) astray: bool,
     pub(crate) since: u64,
+    /// When it is answered.
+    pub(crate) until: u64,
 }
 
 /// A node.
@@ -110,7 +114,7 @@ pub(crate) struct Node {
     /// Since when a fault leaves it without a serving process.
     pub(crate) died_at: Option<u64>,
     /// Requests in flight.
-    pub(crate) requests: BTreeMap<u64, InFlight>,
+    pub(crate) requests: Vec<InFlight>,
     answered_at: u64,
     pub(crate) deeds: Deeds,
     /// Until when each operator's idle connection is kept.
@@ -146,6 +150,18 @@ impl Node {
         self.releases.clear();
         // Requests to it are lost like those to a node that has crashed.
         (self.down_by, self.died_at) = (Some(Cause::Fault), Some(0));
+    }
+
+    /// Answers the requests that are due.
+    pub(crate) fn answer(&mut self, now: u64) {
+        let answered_at = &mut self.answered_at;
+        self.requests.retain(|request| {
+            let is_open = request.until > now;
+            if !is_open {
+                *answered_at = request.until.max(*answered_at);
+            }
+            is_open
+        });
     }
 
     pub(crate) fn serves(&self) -> bool {
@@ -200,12 +216,11 @@ impl Node {
                 self.address
             );
         };
-        for (number, (request, InFlight { since, .. })) in self.requests.iter().enumerate() {
+        for (place, InFlight { number, since, .. }) in self.requests.iter().enumerate() {
             let age = clock.saturating_sub(*since);
             // The first request on its connection, or a further one.
-            let (sent, sent_at) =
-                if request.is_multiple_of(2) { (0, age) } else { (200, age + 20) };
-            connection(20_000 + number, sent, sent_at, age);
+            let (sent, sent_at) = if number.is_multiple_of(2) { (0, age) } else { (200, age + 20) };
+            connection(20_000 + place, sent, sent_at, age);
         }
         // A connection that a gateway keeps open.
         let since = clock.saturating_sub(self.answered_at);
@@ -440,13 +455,5 @@ impl State {
             return Vec::new();
         }
         self.nodes.iter().map(|node| (node.address.clone(), node.serves())).collect()
-    }
-
-    pub(crate) fn answered(&mut self, at: usize, request: u64) {
-        let clock = self.clock;
-        let node = &mut self.nodes[at];
-        if node.requests.remove(&request).is_some() {
-            node.answered_at = clock;
-        }
     }
 }

@@ -280,7 +280,7 @@ impl Schedule {
                 let delay = state.rng.u64(0..=gateway.interval);
                 state.after(delay, Happening::Follows { gateway: number, worker, generation });
                 let delay = state.rng.u64(0..shape.pause);
-                state.after(delay, Happening::Asks { gateway: number, worker });
+                state.clients.begin(number, worker, delay);
             }
             state.gateways.push(own);
         }

@@ -1,6 +1,7 @@
 //! The keys and sessions of Consul, with its rules for indexes, locks, lock-delay and expiry.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 /// A key's value and its metadata.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pair {
-    pub(crate) value: Vec<u8>,
+    pub(crate) value: Arc<[u8]>,
     pub(crate) flags: u64,
     pub(crate) created: u64,
     pub(crate) modified: u64,
@@ -61,8 +62,8 @@ impl Session {
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) key: String,
-    pub(crate) before: Option<Vec<u8>>,
-    pub(crate) after: Option<Vec<u8>>,
+    pub(crate) before: Option<Arc<[u8]>>,
+    pub(crate) after: Option<Arc<[u8]>>,
     /// Keys and sessions that the same transaction checked with `check-session`.
     pub(crate) checked: Vec<(String, String)>,
 }
@@ -123,7 +124,7 @@ impl Store {
 
     fn write(&mut self, key: &str, value: &[u8], flags: u64, index: u64) {
         self.change(key, index, |pair| {
-            pair.value = value.to_vec();
+            pair.value = value.into();
             pair.flags = flags;
         });
     }

@@ -4,6 +4,8 @@
 //! puts its effect into the queue and sleeps until its answer is there. A caller that gives up meanwhile takes
 //! nothing back: what was sent may still arrive.
 
+mod blocking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -11,6 +13,8 @@ use fastrand::Rng;
 use rollgate::engine::StopReason;
 use rollgate::world::{Command, HttpError, Output, Reply, Request, RunError};
 use tokio::sync::{Notify, watch};
+
+use blocking::Watched;
 
 use crate::clients::Clients;
 use crate::consul::{Consul, Reaction};
@@ -26,12 +30,6 @@ use crate::schedule::{PREFIX, Schedule};
 /// How long a command's connection may be silent before ssh itself gives it up.
 pub(crate) const SSH_SILENCE: u64 = 18_000;
 
-/// Marks a request whose connection is one of many that are open together.
-pub(crate) const HELD: &str = "x-held";
-
-/// How often a blocking query is looked at again.
-const BLOCKED: u64 = 25;
-
 /// Something that will happen.
 #[derive(Debug, Clone)]
 pub(crate) enum Happening {
@@ -41,10 +39,6 @@ pub(crate) enum Happening {
     Follows { gateway: usize, worker: usize, generation: u32 },
     /// A gateway's own checks show every node.
     Checks { gateway: usize },
-    /// A client sends a request through a worker.
-    Asks { gateway: usize, worker: usize },
-    /// A node answers a client.
-    Answers { node: usize, request: u64 },
     /// A process can serve.
     Ready { node: usize, pid: u32 },
     /// A process ends.
@@ -59,6 +53,8 @@ pub(crate) enum Happening {
 #[derive(Debug, Clone)]
 pub(crate) enum What {
     Http(Request),
+    /// The same request over so many connections that are open together.
+    Row(Request, usize),
     Run(usize, Command),
     Connect(String),
 }
@@ -67,6 +63,7 @@ pub(crate) enum What {
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     Http(Result<Reply, HttpError>),
+    Row(Vec<Result<Reply, HttpError>>),
     Run(Result<Output, RunError>),
 }
 
@@ -81,6 +78,10 @@ struct Call {
     since: Option<u64>,
     /// When the caller should look again.
     next: u64,
+    /// Wakes the caller of a blocking query.
+    woken: Option<Arc<Notify>>,
+    /// When it is looked at again, if nothing changes before.
+    looked_again: u64,
     answer: Option<(u64, Answer)>,
 }
 
@@ -110,7 +111,11 @@ pub(crate) struct State {
     pub(crate) stopped_at: Option<u64>,
     queue: BTreeMap<(u64, u64), Happening>,
     queued: u64,
-    calls: BTreeMap<u64, Call>,
+    calls: BTreeMap<u64, Box<Call>>,
+    /// Blocking queries that wait for a change.
+    blocked: Vec<u64>,
+    /// What there was when they were looked at last.
+    watched: Watched,
     /// How many calls were made.
     pub(crate) made: u64,
     /// How many events were written down.
@@ -143,6 +148,8 @@ impl State {
             queue: BTreeMap::new(),
             queued: 0,
             calls: BTreeMap::new(),
+            blocked: Vec::new(),
+            watched: Watched::default(),
             made: 0,
             durable: 0,
             at_call: BTreeMap::new(),
@@ -184,15 +191,19 @@ impl State {
 
     /// Lets everything happen up to `now`.
     pub(crate) fn advance(&mut self, now: u64) {
+        self.wake_blocked();
         while let Some(entry) = self.queue.first_entry() {
             let (at, _) = *entry.key();
             if at > now {
                 break;
             }
             let happening = entry.remove();
+            self.serve_clients(at);
             self.clock = self.clock.max(at);
             self.happen(happening);
+            self.wake_blocked();
         }
+        self.serve_clients(now);
         self.clock = self.clock.max(now);
     }
 
@@ -203,8 +214,6 @@ impl State {
                 self.follow(gateway, worker, generation);
             }
             Happening::Checks { gateway } => self.check(gateway),
-            Happening::Asks { gateway, worker } => self.ask(gateway, worker),
-            Happening::Answers { node, request } => self.answered(node, request),
             Happening::Ready { node, pid } => self.ready(node, pid),
             Happening::Exits { node, pid, cause } => self.exit(node, pid, cause),
             Happening::Spawns { node, ours } => self.spawn(node, ours),
@@ -241,16 +250,19 @@ impl State {
     }
 
     pub(crate) fn begin(&mut self, operator: usize, what: What) -> u64 {
-        self.made += 1;
+        // Each connection of a row counts.
+        self.made += if let What::Row(_, connections) = &what { *connections as u64 } else { 1 };
         let id = self.made;
-        for fault in self.at_call.remove(&id).unwrap_or_default() {
-            self.strike(&fault);
+        while let Some(entry) = self.at_call.first_entry().filter(|entry| *entry.key() <= id) {
+            for fault in entry.remove() {
+                self.strike(&fault);
+            }
         }
         let fate = self.fate(&what);
         self.note(|| format!("{operator}: call {id}: {}{}", named(&what), fate.said()));
         self.check_fence(operator, &what, &fate);
         let takes = self.takes(&what);
-        let mut call = Call {
+        let mut call = Box::new(Call {
             operator,
             what,
             fate,
@@ -258,13 +270,15 @@ impl State {
             abandoned: false,
             since: None,
             next: u64::MAX,
+            woken: None,
+            looked_again: 0,
             answer: None,
-        };
+        });
         match &call.fate {
             Fate::NotSent(problem) => {
                 let answer = match call.what {
                     What::Run(..) => Answer::Run(Err(RunError::NotStarted(problem.clone()))),
-                    What::Http(_) | What::Connect(_) => {
+                    What::Http(_) | What::Row(..) | What::Connect(_) => {
                         Answer::Http(Err(HttpError::NotSent(problem.clone())))
                     }
                 };
@@ -295,13 +309,18 @@ impl State {
 
     fn takes(&mut self, what: &What) -> u64 {
         match what {
-            What::Http(_) | What::Connect(_) => self.rng.u64(1..=4),
+            What::Http(_) | What::Row(..) | What::Connect(_) => self.rng.u64(1..=4),
             What::Run(_, command) => self.command_takes(&command.script),
         }
     }
 
     fn arrive(&mut self, id: u64) {
         let Some(mut call) = self.calls.remove(&id) else { return };
+        if call.answer.is_some() && call.since.is_some() {
+            // A blocking query was answered before the end of its time.
+            self.calls.insert(id, call);
+            return;
+        }
         call.arrived = true;
         if matches!(call.fate, Fate::Late(_)) {
             self.disturbed_at = Some(self.clock);
@@ -309,6 +328,7 @@ impl State {
         call.next = u64::MAX;
         let reaction = match &call.what {
             What::Http(request) => self.serve(call.operator, request, call.since),
+            What::Row(request, connections) => self.serve_row(request, *connections),
             What::Connect(address) => {
                 let reply = self.connects(address).map(|()| Reply::default());
                 Reaction::Answer(0, Answer::Http(reply))
@@ -316,26 +336,21 @@ impl State {
             What::Run(node, command) => self.command(*node, command),
         };
         match reaction {
-            Reaction::Blocks => {
-                call.since.get_or_insert(self.clock);
-                if !call.abandoned {
-                    call.next = self.clock + BLOCKED;
-                    self.after(BLOCKED, Happening::Arrives(id));
-                }
+            Reaction::Blocks(until) => {
+                self.block(id, &mut call, until);
             }
             Reaction::Never => {}
             Reaction::Answer(delay, answer) => {
                 let at = self.clock + delay + self.rng.u64(1..=4);
-                if !matches!(&call.what, What::Http(request) if is_look(request) || is_lock(request))
-                {
-                    self.note(|| format!("call {id}: answer {}", shown(&answer)));
-                }
+                self.note_answer(id, &call.what, &answer);
                 match call.fate {
                     Fate::Plain => call.answer = Some((at, answer)),
                     Fate::AnswerLost => {
                         let broken = match answer {
                             Answer::Run(_) => Answer::Run(Err(RunError::Lost("reset".into()))),
-                            Answer::Http(_) => Answer::Http(Err(HttpError::Broken("reset".into()))),
+                            Answer::Http(_) | Answer::Row(_) => {
+                                Answer::Http(Err(HttpError::Broken("reset".into())))
+                            }
                         };
                         call.answer = Some((at, broken));
                     }
@@ -356,6 +371,16 @@ impl State {
         }
     }
 
+    fn note_answer(&mut self, id: u64, what: &What, answer: &Answer) {
+        let is_left_out = |what: &What| match what {
+            What::Http(request) | What::Row(request, _) => is_look(request) || is_lock(request),
+            What::Run(..) | What::Connect(_) => false,
+        };
+        if self.history.is_some() && !is_left_out(what) {
+            self.note(|| format!("call {id}: answer {}", shown(answer)));
+        }
+    }
+
     /// Answers an HTTP request.
     fn serve(&mut self, operator: usize, request: &Request, since: Option<u64>) -> Reaction {
         let (host, path) = split(&request.url);
@@ -370,15 +395,39 @@ impl State {
             self.note_fence(operator, path, &reaction);
             return reaction;
         }
-        if let Some(gateway) = self.gateways.iter().position(|gateway| gateway.name == host) {
-            let workers = &self.gateways[gateway].workers;
-            if workers.iter().all(|worker| self.clock < worker.frozen_until) {
+        if let Some(gateway) = self.gateway(host) {
+            if self.is_frozen(gateway) {
                 return Reaction::Never;
             }
-            let held = request.headers.iter().any(|(name, _)| *name == HELD);
-            return Reaction::Answer(0, Answer::Http(Ok(self.shows(gateway, path, held))));
+            let reply = self.shows(gateway, path, 1).pop().unwrap_or_default();
+            return Reaction::Answer(0, Answer::Http(Ok(reply)));
         }
         Reaction::Answer(0, Answer::Http(self.node_serves(host, path)))
+    }
+
+    /// Answers the same request over several connections to a gateway.
+    fn serve_row(&mut self, request: &Request, connections: usize) -> Reaction {
+        let (host, path) = split(&request.url);
+        match self.gateway(host) {
+            None => {
+                Reaction::Answer(0, Answer::Http(Err(HttpError::NotSent("no such host".into()))))
+            }
+            Some(gateway) if self.is_frozen(gateway) => Reaction::Never,
+            Some(gateway) => {
+                let replies = self.shows(gateway, path, connections);
+                Reaction::Answer(0, Answer::Row(replies.into_iter().map(Ok).collect()))
+            }
+        }
+    }
+
+    fn gateway(&self, host: &str) -> Option<usize> {
+        self.gateways.iter().position(|gateway| gateway.name == host)
+    }
+
+    /// Whether none of its workers runs.
+    fn is_frozen(&self, gateway: usize) -> bool {
+        let mut workers = self.gateways[gateway].workers.iter();
+        workers.all(|worker| self.clock < worker.frozen_until)
     }
 
     /// A change of the registry reaches the gateways that wait for one.
@@ -388,15 +437,19 @@ impl State {
         }
     }
 
-    pub(crate) fn take_answer(&mut self, id: u64) -> Result<Answer, u64> {
-        let Some(call) = self.calls.get(&id) else { return Err(u64::MAX) };
+    /// Takes the answer to a call, or says when its caller should look again, and what wakes it before that.
+    pub(crate) fn take_answer(&mut self, id: u64) -> Result<Answer, (u64, Option<Arc<Notify>>)> {
+        let Some(call) = self.calls.get(&id) else { return Err((u64::MAX, None)) };
         match &call.answer {
-            Some((at, _)) if *at > self.clock => return Err(*at),
+            Some((at, _)) if *at > self.clock => return Err((*at, None)),
             Some(_) => {}
-            None => return Err(call.next),
+            None if call.woken.is_some() => {
+                return Err((self.looks_again(call), call.woken.clone()));
+            }
+            None => return Err((call.next, None)),
         }
         let call = self.calls.remove(&id).and_then(|call| call.answer);
-        call.map(|(_, answer)| answer).ok_or(u64::MAX)
+        call.map(|(_, answer)| answer).ok_or((u64::MAX, None))
     }
 
     /// The caller has given up; what was sent may have left already.
