@@ -27,13 +27,48 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Counted {
     /// The number that was counted.
     pub requests: u64,
+    /// How it was counted.
+    pub method: Method,
     /// Why there can be others.
     pub uncounted: Option<String>,
 }
 
+/// How requests in flight were counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// Connections at the node.
+    Sockets {
+        /// The first of the other sides.
+        peers: Vec<String>,
+    },
+    /// The gateways' own counts.
+    Gateways,
+    /// The number that the service reports at a URL.
+    Metric(String),
+}
+
 impl Counted {
-    fn all(requests: u64) -> Self {
-        Self { requests, uncounted: None }
+    fn all(requests: u64, method: Method) -> Self {
+        Self { requests, method, uncounted: None }
+    }
+
+    /// Says how many there are and how they were counted: `2 requests in flight (peak 5), counted as connections at the
+    /// node: from 10.0.0.5:41022, 10.0.0.6:41023`.
+    #[must_use]
+    pub fn told(&self, most: u64) -> String {
+        let all = usize::try_from(self.requests).unwrap_or(usize::MAX);
+        let how = match &self.method {
+            Method::Sockets { peers } if peers.is_empty() => {
+                "counted as connections at the node".to_owned()
+            }
+            Method::Sockets { peers } => {
+                let peers = text::first_of(peers.iter().map(String::as_str), all);
+                format!("counted as connections at the node: from {peers}")
+            }
+            Method::Gateways => "counted by the gateways".to_owned(),
+            Method::Metric(url) => format!("counted at {}", text::line(url, 200)),
+        };
+        format!("{} in flight (peak {most}), {how}", text::count(all, "request"))
     }
 }
 
@@ -57,9 +92,10 @@ impl<W: World> Counter<'_, W> {
     pub async fn count(&self, gateways: &[GatewayMonitor<W>]) -> Result<Counted, String> {
         match &self.node.in_flight {
             CountSpec::Metric { url, trust, number } => {
-                self.by_metric(url, trust, number).await.map(Counted::all)
+                let requests = self.by_metric(url, trust, number).await?;
+                Ok(Counted::all(requests, Method::Metric(url.clone())))
             }
-            CountSpec::Sockets(idle) => self.sockets(*idle).await.map(Counted::all),
+            CountSpec::Sockets(idle) => self.sockets(*idle).await,
             CountSpec::Gateways { or_sockets } => self.at_gateways(gateways, *or_sockets).await,
         }
     }
@@ -84,8 +120,8 @@ impl<W: World> Counter<'_, W> {
             }
         }
         match or_sockets.filter(|_| uncounted.is_some()) {
-            Some(idle) => self.sockets(idle).await.map(Counted::all),
-            None => Ok(Counted { requests, uncounted }),
+            Some(idle) => self.sockets(idle).await,
+            None => Ok(Counted { requests, method: Method::Gateways, uncounted }),
         }
     }
 
@@ -99,7 +135,9 @@ impl<W: World> Counter<'_, W> {
             CountSpec::Metric { url, trust, number } => {
                 return self.by_metric(url, trust, number).await;
             }
-            CountSpec::Sockets(idle) => return self.sockets(*idle).await,
+            CountSpec::Sockets(idle) => {
+                return self.sockets(*idle).await.map(|counted| counted.requests);
+            }
             CountSpec::Gateways { or_sockets } => or_sockets,
         };
         let mut sum = 0_u64;
@@ -111,7 +149,9 @@ impl<W: World> Counter<'_, W> {
             let number = told.in_flight.get(&self.node.address).copied().flatten();
             match (number.filter(|_| told.uncounted.is_none()), or_sockets, &told.uncounted) {
                 (Some(number), ..) => sum = sum.saturating_add(number),
-                (None, Some(idle), _) => return self.sockets(*idle).await,
+                (None, Some(idle), _) => {
+                    return self.sockets(*idle).await.map(|counted| counted.requests);
+                }
                 (None, None, Some(why)) => return Err(format!("{name}: {why}")),
                 (None, None, None) => {
                     return Err(format!("{name} does not show them without a further read"));
@@ -144,10 +184,14 @@ impl<W: World> Counter<'_, W> {
         }
     }
 
-    async fn sockets(&self, idle: Duration) -> Result<u64, String> {
-        let output = self.ask(NodeScript::Sockets { port: self.node.port() }).await?;
+    async fn sockets(&self, idle: Duration) -> Result<Counted, String> {
+        let address = self.node.address.clone();
+        let output = self.ask(NodeScript::Sockets { address }).await?;
         let connections = Connection::parse(&output, &self.node.address)?;
-        Ok(in_flight(&connections, idle) as u64)
+        let busy = in_flight(&connections, idle);
+        let requests = busy.clone().count() as u64;
+        let peers = busy.take(text::NAMED).map(|connection| connection.peer.clone()).collect();
+        Ok(Counted::all(requests, Method::Sockets { peers }))
     }
 
     /// Inspects the node's listener.
@@ -243,6 +287,24 @@ mod tests {
 
     fn reply(text: &str) -> Reply {
         Reply { status: 200, body: text.into(), ..Reply::default() }
+    }
+
+    #[test]
+    fn a_count_says_how_it_was_made_and_names_the_first_clients() {
+        let peers = ["10.0.0.5:41022", "[fd00::1]:80", "10.0.0.7:3"].map(String::from).to_vec();
+        for (requests, method, how) in [
+            (
+                5,
+                Method::Sockets { peers },
+                "as connections at the node: from 10.0.0.5:41022, [fd00::1]:80, 10.0.0.7:3 and 2 more",
+            ),
+            (0, Method::Sockets { peers: Vec::new() }, "as connections at the node"),
+            (5, Method::Gateways, "by the gateways"),
+            (1, Method::Metric("http://a:1/metrics".into()), "at http://a:1/metrics"),
+        ] {
+            let told = Counted::all(requests, method).told(7);
+            assert!(told.ends_with(&format!(" in flight (peak 7), counted {how}")), "{told}");
+        }
     }
 
     #[test]

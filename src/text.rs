@@ -72,7 +72,7 @@ pub fn few(items: impl IntoIterator<Item = String>, most: usize) -> Vec<String> 
 pub const NAMES_TOLD: usize = 8;
 
 /// How many of many names a sentence has.
-const NAMED: usize = 3;
+pub const NAMED: usize = 3;
 
 /// Names the first of `all` things: `a, b, c and 4 more`.
 #[must_use]

@@ -97,12 +97,24 @@ fn leading_number(text: &str) -> Option<u32> {
 
 /// Whether a socket such as `LISTEN 0 128 127.0.0.1:9000 0.0.0.0:* users:(…)` answers for `host`.
 fn serves(socket: &str, host: &str) -> bool {
-    let Some(local) = socket.split_whitespace().nth(3) else { return false };
-    // In `127.0.0.53%lo:53` the interface is not part of the address.
-    let bound = address::host_of(local).split('%').next().unwrap_or_default();
-    let wildcard = matches!(bound, "*" | "0.0.0.0" | "::");
+    let Some(bound) = bound_host(socket) else { return false };
     let named = host.parse::<std::net::IpAddr>().is_err();
-    wildcard || named || address::same_host(bound, host)
+    is_wildcard(bound) || named || address::same_host(bound, host)
+}
+
+/// The host that a socket such as `LISTEN 0 128 127.0.0.1:9000 0.0.0.0:*` listens on.
+pub(super) fn bound_host(socket: &str) -> Option<&str> {
+    socket.split_whitespace().nth(3).map(host_without_link)
+}
+
+/// The host of an address. In `127.0.0.53%lo:53` the link is not part of the host.
+pub(super) fn host_without_link(address: &str) -> &str {
+    address::host_of(address).split('%').next().unwrap_or_default()
+}
+
+/// Whether a socket that listens on a host serves every address.
+pub(super) fn is_wildcard(bound: &str) -> bool {
+    matches!(bound, "*" | "0.0.0.0" | "::")
 }
 
 /// Exit status of a script that needs `ss` when `ss` is not installed.

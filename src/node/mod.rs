@@ -77,10 +77,10 @@ pub enum NodeScript {
         /// The port.
         port: u16,
     },
-    /// Lists the established connections to a port.
+    /// Lists the established connections to the port of a service.
     Sockets {
-        /// The port.
-        port: u16,
+        /// The service's address.
+        address: String,
     },
     /// Prints a file that an nginx was rendered with, then the number of workers that are shutting down, then
     /// the number of workers that are older than the file.
@@ -137,7 +137,7 @@ impl NodeScript {
             Self::Activate { layout } => layout::activate(layout),
             Self::Prune { layout, keep, spare } => layout::prune(layout, *keep, spare),
             Self::Listener { port } => listener::script(*port, NO_SS),
-            Self::Sockets { port } => sockets::script(*port),
+            Self::Sockets { address } => sockets::script(address),
             Self::Rendered { file, pid_file } => rendered::script(file, pid_file),
             Self::UnixSocket { path, say } => socket::script(path, say),
             Self::Fetch { method, url, timeout } => fetch::script(method, url, *timeout),

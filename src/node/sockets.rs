@@ -13,12 +13,43 @@
 //! `idle` has passed. The same is true for an answer that pauses: `idle` should be longer than any usual
 //! request.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::address;
 
-use super::listener::NO_SS;
+use super::listener::{NO_SS, bound_host, host_without_link, is_wildcard};
 use crate::shell::assign;
+
+/// What a node prints if the address of its service is one of its own.
+const OWN_ADDRESS: &str = "own-address";
+
+/// What is known of a port of a machine.
+#[derive(Default)]
+struct Port<'a> {
+    /// Whether the node's address is one of the machine's own.
+    is_own_address: bool,
+    /// The hosts that sockets listen on.
+    listeners: Vec<&'a str>,
+}
+
+impl Port<'_> {
+    /// Returns whether a connection to the address `local` is one of the node at `own`.
+    fn belongs(&self, local: &str, own: &str) -> bool {
+        let is_exact = |host: &str| self.listeners.iter().any(|it| address::same_host(it, host));
+        if address::same_host(local, own) {
+            return true;
+        }
+        if is_exact(own) {
+            return false;
+        }
+        if !self.is_own_address && !is_loopback(own) {
+            return true;
+        }
+        let covers = |it: &&str| is_wildcard(it) && !(*it == "0.0.0.0" && address::is_ipv6(own));
+        self.listeners.iter().any(covers) && !is_exact(local)
+    }
+}
 
 /// One established connection, as `ss -tni` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,21 +85,24 @@ impl Connection {
 
     /// Reads the answer of [`script`] and returns the connections that belong to `address`.
     ///
-    /// Where the service listens on exactly that address, only its connections count: another instance may
-    /// share the port. Where it listens on all addresses, the node may not know the address (NAT), and every
-    /// connection of the port counts.
+    /// Several nodes of one machine may share the port. If the address is the machine's own, or the service listens on
+    /// exactly that address, only its connections count. A listener on all addresses also serves the addresses that
+    /// have no listener of their own. Where the machine does not know the address (NAT), every connection of the port
+    /// counts.
     ///
     /// # Errors
     ///
     /// Names the line that cannot be read: an unreadable line does not mean "no request".
     pub fn parse(text: &str, address: &str) -> Result<Vec<Self>, String> {
-        let own = address::host_of(address);
-        let is_own = |local: &str| address::same_host(address::host_of(local), own);
-        let mut exact = false;
+        let mut port = Port::default();
         let mut connections: Vec<Self> = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            if line == OWN_ADDRESS {
+                port.is_own_address = true;
+                continue;
+            }
             if let Some(listener) = line.strip_prefix("listen=") {
-                exact |= listener.split_whitespace().nth(3).is_some_and(is_own);
+                port.listeners.extend(bound_host(listener));
                 continue;
             }
             let words: Vec<_> = line.split_whitespace().collect();
@@ -87,7 +121,8 @@ impl Connection {
                 });
             }
         }
-        connections.retain(|connection| !exact || is_own(&connection.local));
+        let own = address::host_of(address);
+        connections.retain(|connection| port.belongs(host_without_link(&connection.local), own));
         Ok(connections)
     }
 
@@ -110,14 +145,23 @@ fn unreadable(line: &str) -> String {
     format!("cannot read this line of `ss`: {}", crate::text::line(line, 100))
 }
 
-/// Counts the connections on which a request may be in flight.
-#[must_use]
-pub fn in_flight(connections: &[Connection], idle: Duration) -> usize {
-    connections.iter().filter(|connection| connection.busy(idle)).count()
+/// Returns whether a host is an address that every machine has for itself.
+fn is_loopback(host: &str) -> bool {
+    host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-pub(super) fn script(port: u16) -> String {
-    let variables = [("port", &*port.to_string()), ("without_ss", &NO_SS.to_string())];
+/// Returns the connections on which a request may be in flight.
+pub fn in_flight(
+    connections: &[Connection],
+    idle: Duration,
+) -> impl Iterator<Item = &Connection> + Clone {
+    connections.iter().filter(move |connection| connection.busy(idle))
+}
+
+pub(super) fn script(address: &str) -> String {
+    let port = address::port_of(address).unwrap_or(0).to_string();
+    let host = host_without_link(address);
+    let variables = [("port", &*port), ("host", host), ("without_ss", &NO_SS.to_string())];
     assign(&variables) + include_str!("scripts/sockets.sh")
 }
 
@@ -165,15 +209,81 @@ mod tests {
                     bytes_sent:185 bytes_acked:185 bytes_received:77 lastsnd:1240 lastrcv:12 lastack:4\n\
                     0      0      [::ffff:127.0.0.2]:8080   [::ffff:127.0.0.1]:40313\n\t cubic \
                     lastsnd:9000 lastrcv:9000\n";
-        let connections = Connection::parse(text, "127.0.0.1:8080").expect("readable");
-        assert_eq!(connections.len(), 2, "nothing listens on the very address: all count");
+        let connections = Connection::parse(text, "10.0.0.1:8080").expect("readable");
+        assert_eq!(connections.len(), 2, "the machine does not know the address: all count");
         assert_eq!((connections[0].sent, connections[0].received), (185, 77));
-        assert_eq!(in_flight(&connections, SECOND), 1);
+        assert_eq!(in_flight(&connections, SECOND).count(), 1);
         let exact = format!("listen=LISTEN 0 511 127.0.0.2:8080 0.0.0.0:*\n{text}");
         let connections = Connection::parse(&exact, "127.0.0.2:8080").expect("readable");
         assert_eq!(connections.len(), 1);
-        assert_eq!(in_flight(&connections, SECOND), 0);
+        assert_eq!(in_flight(&connections, SECOND).count(), 0);
         assert!(Connection::parse("garbage", "127.0.0.1:8080").is_err());
+    }
+
+    /// Each case: listeners, whether the node's address is the machine's own, the node's host, and the addresses whose
+    /// connections are the node's.
+    #[test]
+    fn connections_of_other_nodes_at_the_same_port_do_not_count() {
+        let locals = ["10.0.0.1", "10.0.0.2", "[::ffff:10.0.0.3]", "[fd00::1]"];
+        let table =
+            locals.map(|local| format!("0 0 {local}:80 10.9.9.9:5000\n\t cubic\n")).concat();
+        let all = locals.as_slice();
+        let cases: [(&[&str], bool, &str, &[&str]); 13] = [
+            (&["10.0.0.2"], true, "10.0.0.1", &["10.0.0.1"]),
+            (&["10.0.0.2"], true, "10.0.0.4", &[]),
+            (&["10.0.0.2"], true, "10.0.0.3", &["[::ffff:10.0.0.3]"]),
+            (&["10.0.0.2"], true, "[0:0::fd00]", &[]),
+            (&["10.0.0.2", "[fd00::1]"], true, "[fd00:0::1]", &["[fd00::1]"]),
+            // A process that stops has closed its listener, and still answers.
+            (&[], true, "10.0.0.1", &["10.0.0.1"]),
+            // The address of a machine behind NAT.
+            (&["10.0.0.2"], false, "192.0.2.1", all),
+            (&["10.0.0.2"], false, "app-1", all),
+            (&["*"], true, "10.0.0.1", all),
+            (&["0.0.0.0", "10.0.0.2"], true, "10.0.0.1", &[locals[0], locals[2], locals[3]]),
+            (&["*", "10.0.0.1"], false, "10.0.0.1", &["10.0.0.1"]),
+            (&["0.0.0.0"], true, "[fd00::2]", &[]),
+            (&["10.0.0.2"], false, "127.0.0.5", &[]),
+        ];
+        for (listeners, is_own, host, expected) in cases {
+            let listen = |it: &&str| format!("listen=LISTEN 0 511 {it}:80 0.0.0.0:*\n");
+            let own = if is_own { "own-address\n" } else { "" };
+            let text = listeners.iter().map(listen).collect::<String>() + own + &table;
+            let found = Connection::parse(&text, &format!("{host}:80")).expect("readable");
+            let found: Vec<_> = found.iter().map(|it| it.local.trim_end_matches(":80")).collect();
+            assert_eq!(found, expected, "{listeners:?} {is_own} {host}");
+        }
+    }
+
+    /// The kernel knows the whole of 127.0.0.0/8 as its own.
+    #[test]
+    fn a_dead_node_beside_a_busy_one_has_no_requests_in_flight() {
+        use std::io::{Read, Write};
+        let server = std::net::TcpListener::bind("127.88.0.12:0").expect("bind");
+        let address = server.local_addr().expect("address");
+        let mut client = std::net::TcpStream::connect(address).expect("connect");
+        let (mut accepted, _) = server.accept().expect("accept");
+        client.write_all(b"request").expect("write");
+        accepted.read_exact(&mut [0; 7]).expect("read");
+        for (host, expected) in [("127.88.0.11", 0), ("127.88.0.12", 1)] {
+            let node = format!("{host}:{}", address.port());
+            let text = answer(&node);
+            assert!(text.contains(OWN_ADDRESS), "{text}");
+            let connections = Connection::parse(&text, &node).expect("readable");
+            assert_eq!(in_flight(&connections, SECOND).count(), expected, "{text}");
+        }
+        for host in ["192.0.2.77", "app-1.invalid"] {
+            let text = answer(&format!("{host}:{}", address.port()));
+            assert!(!text.contains(OWN_ADDRESS), "{text}");
+        }
+    }
+
+    /// What this machine prints about the port of an address.
+    fn answer(address: &str) -> String {
+        let output = std::process::Command::new("sh").args(["-c", &script(address)]).output();
+        let output = output.expect("sh runs");
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     #[test]
@@ -182,13 +292,9 @@ mod tests {
         let server = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = server.local_addr().expect("address");
         let look = || {
-            let output = std::process::Command::new("sh")
-                .args(["-c", &script(address.port())])
-                .output()
-                .expect("sh runs");
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let text = answer(&address.to_string());
             let connections = Connection::parse(&text, &address.to_string()).expect("readable");
-            in_flight(&connections, Duration::from_millis(1))
+            in_flight(&connections, Duration::from_millis(1)).count()
         };
         let mut client = std::net::TcpStream::connect(address).expect("connect");
         let (mut accepted, _) = server.accept().expect("accept");

@@ -100,8 +100,8 @@ fn listeners_and_connections_are_seen_under_every_shell() {
         let text = shell.done(&NodeScript::Listener { port }, "");
         let found = Listener::parse(&text, &address.to_string());
         assert!(found.owners.iter().any(|owner| owner.pid == std::process::id()), "{text}");
-        let text = shell.done(&NodeScript::Sockets { port }, "");
-        assert!(text.starts_with("listen=LISTEN"), "{text}");
+        let text = shell.done(&NodeScript::Sockets { address: address.to_string() }, "");
+        assert!(text.starts_with("own-address\nlisten=LISTEN"), "{text}");
         assert!(text.lines().any(|line| line.starts_with("0 ")), "no connection: {text}");
     }
 }

@@ -43,7 +43,7 @@ proptest! {
         }
         match Connection::parse(&text, &host) {
             Ok(connections) => {
-                let count = in_flight(&connections, Duration::from_millis(200));
+                let count = in_flight(&connections, Duration::from_millis(200)).count();
                 prop_assert!(count <= connections.len());
             }
             Err(error) => assert_printable(&error),

@@ -31,7 +31,7 @@ impl<W: World> NodeWorker<W> {
             if let Ok(counted) = &counted {
                 most = most.max(counted.requests);
             }
-            if let Ok(Counted { requests: 0, uncounted }) = &counted {
+            if let Ok(Counted { requests: 0, uncounted, .. }) = &counted {
                 let since = *quiet_since.get_or_insert(now);
                 if now.duration_since(since) >= settings.settle {
                     let drained = Drained { from: most, cut: 0 };
@@ -44,10 +44,7 @@ impl<W: World> NodeWorker<W> {
             }
             let left = deadline.saturating_duration_since(now);
             let state = match &counted {
-                Ok(Counted { requests, .. }) => {
-                    let requests = text::count(to_usize(*requests), "request");
-                    format!("{requests} in flight (peak {most})")
-                }
+                Ok(counted) => counted.told(most),
                 Err(problem) => format!("requests in flight cannot be counted: {problem}"),
             };
             // A count asked for before the deadline may be outdated now, for example after rollgate was suspended.
@@ -87,8 +84,4 @@ impl<W: World> NodeWorker<W> {
     pub(in crate::engine) async fn listener(&self) -> Result<Listener, String> {
         self.counter().listener().await
     }
-}
-
-fn to_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
 }
