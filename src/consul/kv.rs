@@ -249,8 +249,26 @@ impl<W: World> Client<W> {
     ///
     /// If Consul cannot be asked.
     pub async fn kv_keys(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        self.names(prefix, &[]).await
+    }
+
+    /// Lists the keys and folders directly in a folder. A folder ends with `/`.
+    ///
+    /// # Errors
+    ///
+    /// If Consul cannot be asked.
+    pub async fn kv_in_folder(&self, folder: &str) -> Result<Vec<String>, Error> {
+        self.names(folder, &[("separator", "/".to_owned())]).await
+    }
+
+    async fn names(
+        &self,
+        prefix: &str,
+        more: &[(&'static str, String)],
+    ) -> Result<Vec<String>, Error> {
         let path = path(prefix)?;
-        let query = [("consistent", String::new()), ("keys", String::new())];
+        let mut query = vec![("consistent", String::new()), ("keys", String::new())];
+        query.extend_from_slice(more);
         let reply = self.call(Method::Get, &path, &query, None, TIMEOUT).await?;
         let mut keys = Vec::new();
         if reply.status != 404 {

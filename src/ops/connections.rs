@@ -7,6 +7,9 @@ use crate::consul::Client;
 use crate::playbook::Playbook;
 use crate::world::World;
 
+/// How long Consul may take for one answer that is not essential.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The connections of a use case.
 pub struct Connections<W> {
     /// The world.

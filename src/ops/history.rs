@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::alike;
 use super::caller::Wait;
+use super::connections::PATIENCE;
 use super::{Connections, Session};
 use crate::journal::history as journals;
 use crate::plan::RollbackPlan;
@@ -27,9 +29,6 @@ pub(super) const PAST: Wait<'_> = Wait { at_most: journals::TIME_FOR_ONE, ..JOUR
 
 /// The number of releases that are read.
 const RELEASES: usize = 20;
-
-/// How long Consul may take for one answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The last releases, `node out` and `node in` included.
 #[derive(Debug, Default)]
@@ -104,7 +103,7 @@ impl History {
     pub fn value_before(&self, node: &str, key: &str) -> Option<String> {
         let states = self.releases.iter().filter_map(|release| release.nodes.get(node));
         let mut values = states.filter_map(|state| state.original_of(key));
-        // Another kind of registry recorded values that are no keys of Consul.
+        // A value that cannot be changed is no use.
         values.find(|value| is_down(value.as_bytes()).is_ok()).map(str::to_owned)
     }
 
@@ -134,11 +133,19 @@ impl History {
 
 /// Consults the journals about nodes that a gateway does not list, and about keys that Consul does not have. A node that
 /// rollgate removed from rotation counts as out.
-pub async fn consult<W: World>(session: &Session, connections: &Connections<W>, fleet: &mut Fleet) {
+pub async fn consult<W: World>(
+    session: &Session,
+    connections: &Connections<W>,
+    spec: &Spec,
+    fleet: &mut Fleet,
+) {
     if fleet.lacks_any() || fleet.lacks_keys() {
         let history = History::read(session, connections, true).await;
         fleet.take_for_out(|node| history.took_out(node));
-        fleet.restore_keys(|node, key| history.value_before(node, key));
+        fleet.restore_keys(|node, key| {
+            (history.value_before(node, key), history.took_out(node).is_some())
+        });
+        alike::find(connections, spec, fleet).await;
     }
 }
 
@@ -172,6 +179,7 @@ pub async fn way_back<W: World>(
 mod tests {
     use super::*;
     use crate::mark::Mark;
+    use crate::release::EntryBefore;
 
     fn release(batch: usize, nodes: &[(&str, Phase, Mark)]) -> Release {
         let state = |phase, marked| NodeState { phase, marked, ..NodeState::default() };
@@ -201,15 +209,18 @@ mod tests {
     }
 
     #[test]
-    fn missing_key_gets_no_value_of_another_kind_of_registry() {
-        let key = r#"{"weight":5,"down":0}"#;
-        let recorded = |value: &str| {
-            let state = NodeState { original: Some(value.into()), ..NodeState::default() };
+    fn missing_key_gets_no_value_of_another_key_or_another_kind_of_registry() {
+        let value = r#"{"weight":5,"down":0}"#;
+        let recorded = |key: &str, value: &str| {
+            let before = EntryBefore { key: key.into(), original: value.into(), modify_index: 1 };
+            let state = NodeState { entries: vec![before], ..NodeState::default() };
             Release { nodes: [("a".to_owned(), state)].into(), ..Release::default() }
         };
-        let releases = vec![recorded("edge up"), recorded(key)];
+        let (key, typo) = ("upstreams/app/10.0.1.1:80", "upstreams/ap/10.0.1.1:80");
+        let releases = vec![recorded("10.0.1.1:80 at edge", "edge up"), recorded(key, value)];
         let history = History { releases, problems: Vec::new() };
-        assert_eq!(history.value_before("a", "upstreams/app/10.0.1.1:80").as_deref(), Some(key));
+        assert_eq!(history.value_before("a", key).as_deref(), Some(value));
+        assert_eq!(history.value_before("a", typo), None);
     }
 
     /// A gateway does not list a node that is out. A gateway also does not list a node that has another name there.

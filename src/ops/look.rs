@@ -52,7 +52,8 @@ async fn inspect_within<W: World>(
     let survey = survey(&connections.world, &connections.consul, spec, patience);
     let holds = held::holds(session, connections);
     let (mut fleet, held) = tokio::join!(survey, holds.read());
-    history::consult(session, connections, &mut fleet).await;
+    history::consult(session, connections, spec, &mut fleet).await;
     held::add(&mut fleet, held, connections.world.now());
+    fleet.hold_missing_keys();
     fleet
 }

@@ -8,13 +8,14 @@
 //!   contain;
 //! * [`caller`]: the calling process; [`refusal`]: why a command ends before it has changed anything;
 //! * [`locking`]: one release at a time; [`look`]: the inspection of all systems; [`history`]: past releases;
-//!   [`held`]: nodes that operators hold; [`counts`]: their requests in flight;
+//!   [`held`]: nodes that operators hold; [`counts`]: their requests in flight; [`alike`]: typos in names of Consul;
 //!   [`current`]: the playbook of a past release, or the file; [`release`]: how a release runs;
 //!   [`lock_state`]: the lock, without taking it;
 //! * [`plan_file`]: plans on the disk; [`binding`]: whether anything was changed since a plan was made;
 //! * [`deploy`], [`resume`], [`rollback`], [`node`], [`status`], [`doctor`], [`plan`], [`lock`], [`past`] (`history`),
 //!   [`show`], [`init`]: one file per command.
 
+mod alike;
 pub mod binding;
 pub mod caller;
 pub mod connections;

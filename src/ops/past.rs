@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::caller::unless_stopped;
-use super::history::{PAST, PATIENCE};
+use super::connections::PATIENCE;
+use super::history::PAST;
 use super::lock_state::LockState;
 use super::{Caller, Connections, Refusal, Session};
 use crate::journal::history as journals;

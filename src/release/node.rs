@@ -3,7 +3,6 @@
 mod fold;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::json::Written;
 use crate::mark::Mark;
@@ -28,9 +27,7 @@ pub struct NodeState {
     pub marked: Mark,
     /// The mark of a registry write that began and whose result is unknown.
     pub writing: Option<Mark>,
-    /// The value of its key before it was marked down, if that is short.
-    pub original: Option<Arc<str>>,
-    /// The same for its entries in several registries.
+    /// Its entries in the registries before it was marked down, as far as they are short.
     pub entries: Vec<EntryBefore>,
     /// Whether the release still counts it as serving.
     pub leaving: Leaving,
@@ -140,9 +137,6 @@ impl NodeState {
     /// The value of a key of it before it was marked down, if that is known.
     #[must_use]
     pub fn original_of(&self, key: &str) -> Option<&str> {
-        if self.entries.is_empty() {
-            return self.original.as_deref();
-        }
         let entry = self.entries.iter().find(|entry| entry.key == key);
         entry.map(|entry| entry.original.as_str())
     }

@@ -61,9 +61,14 @@ impl Fleet {
                 .peek()
                 .is_some()
                 .then(|| seen.any(|seen| seen.routes_somewhere_to(&node.address)));
-            let server = server.cloned();
-            facts.missing_key =
-                missing.map(|(key, _)| MissingKey { key, before: None, is_routed, server });
+            let (server, unfit) = (server.cloned(), facts.unfit());
+            facts.missing_key = missing.map(|(key, _)| MissingKey {
+                key,
+                unfit,
+                is_routed,
+                server,
+                ..MissingKey::default()
+            });
         }
     }
 
@@ -73,11 +78,25 @@ impl Fleet {
         self.nodes.values().any(|facts| facts.missing_key.is_some())
     }
 
-    /// Adds the values of missing keys. `before` returns the value of a node's key from the journals.
-    pub fn restore_keys(&mut self, before: impl Fn(&str, &str) -> Option<String>) {
+    /// Adds the values of missing keys. `before` returns the value of a node's key from the journals, and whether a
+    /// release left the node out of rotation.
+    pub fn restore_keys(&mut self, before: impl Fn(&str, &str) -> (Option<String>, bool)) {
         for (name, facts) in &mut self.nodes {
             if let Some(missing) = &mut facts.missing_key {
-                missing.before = before(name, &missing.key);
+                let (value, was_out) = before(name, &missing.key);
+                missing.before = value;
+                if was_out {
+                    missing.unfit = Some("a release left the node out of rotation");
+                }
+            }
+        }
+    }
+
+    /// Marks the missing keys of held nodes down.
+    pub(crate) fn hold_missing_keys(&mut self) {
+        for facts in self.nodes.values_mut() {
+            if let (Some(missing), Some(_)) = (&mut facts.missing_key, &facts.held) {
+                missing.unfit = Some("the node is held");
             }
         }
     }
@@ -89,6 +108,7 @@ impl Fleet {
         let mut nodes = spec.nodes.iter().filter_map(|node| self.nodes.get(&node.name));
         let first = nodes.find_map(|facts| facts.missing_key.as_ref());
         Some(match first {
+            Some(first) if first.alike.is_some() => format!("{problem}; {}", first.mend()),
             Some(first) => format!("{problem}; for the first node, {}", first.mend()),
             None => problem.clone(),
         })
@@ -255,6 +275,11 @@ impl NodeFacts {
             (self.mark, self.parameters) = (look.mark, look.parameters);
             self.stored = look.stored;
         }
+    }
+
+    /// Why it must not get requests, as far as its health check shows.
+    fn unfit(&self) -> Option<&'static str> {
+        self.health.problem.as_ref().map(|_| "the node does not pass its health check")
     }
 
     /// Whether no connection reaches it, so that it does not serve although gateways route to it.

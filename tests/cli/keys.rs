@@ -24,8 +24,8 @@ fn doctor(keys: &'static str) -> (String, String) {
 fn missing_keys_are_reported_with_the_command_that_creates_them() {
     let (stdout, consul) = doctor("");
     let says = format!(
-        "Consul has no key below upstreams/app/, or the token may not read it; for the first node, create it \
-         (with \"down\":0 if the node serves already): \
+        "Consul has no key below upstreams/app/, or the token may not read it; for the first node, create it, \
+         marked down: the node does not pass its health check: \
          consul kv put -http-addr=http://{consul} upstreams/app/127.0.0.1:9000 {VALUE}"
     );
     assert!(stdout.contains(&says), "{stdout}");
@@ -38,7 +38,7 @@ fn missing_key_of_one_node_is_reported_with_its_command() {
         r#"[{ "Key": "upstreams/app/127.0.0.1:9000", "Value": "e30=", "Flags": 0, "LockIndex": 0, "CreateIndex": 1, "ModifyIndex": 1 }]"#,
     );
     let says = format!(
-        "Consul has no key upstreams/app/127.0.0.2:9000; create it (with \"down\":0 if the node serves already): consul kv put -http-addr=http://{consul} upstreams/app/127.0.0.2:9000 {VALUE}"
+        "Consul has no key upstreams/app/127.0.0.2:9000; create it, marked down: the node does not pass its health check: consul kv put -http-addr=http://{consul} upstreams/app/127.0.0.2:9000 {VALUE}"
     );
     assert!(stdout.contains(&says), "{stdout}");
 }

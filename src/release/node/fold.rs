@@ -117,10 +117,22 @@ impl NodeState {
             EventKind::CapacitySeen { .. } if self.leaving == Leaving::No => {
                 self.leaving = Leaving::Allowed;
             }
-            EventKind::RegistryWriting { down, strangers, original, entries, .. } => {
+            EventKind::RegistryWriting {
+                key,
+                down,
+                strangers,
+                original,
+                modify_index,
+                entries,
+            } => {
                 self.writing = Some(Mark::of(*down));
                 if *down {
-                    self.keep(original, entries);
+                    let only = || EntryBefore {
+                        key: key.clone(),
+                        original: original.clone(),
+                        modify_index: *modify_index,
+                    };
+                    self.keep(if entries.is_empty() { vec![only()] } else { entries.clone() });
                     self.strangers = json!(strangers).into();
                 }
             }
@@ -145,15 +157,10 @@ impl NodeState {
     }
 
     /// Keeps the values before its first write.
-    fn keep(&mut self, original: &str, entries: &[EntryBefore]) {
-        let is_short = |original: &str| original.len() <= LONGEST_ORIGINAL;
-        if entries.is_empty() {
-            if self.original.is_none() && is_short(original) {
-                self.original = Some(original.into());
-            }
-        } else if self.entries.is_empty() {
-            let short = entries.iter().filter(|entry| is_short(&entry.original));
-            self.entries = short.cloned().collect();
+    fn keep(&mut self, mut entries: Vec<EntryBefore>) {
+        entries.retain(|entry| entry.original.len() <= LONGEST_ORIGINAL);
+        if self.entries.is_empty() {
+            self.entries = entries;
         }
     }
 
@@ -208,7 +215,6 @@ impl NodeState {
             stopped: if self.is_stopped() || found.gone { Stopped::Yes } else { Stopped::No },
             mark: self.mark,
             drained: self.drained,
-            original: self.original.take(),
             entries: std::mem::take(&mut self.entries),
             resumed: true,
             way: self.way,
