@@ -24,7 +24,7 @@ use crate::world::World;
 const LAST_LOOK: Duration = Duration::from_secs(3);
 
 /// The same limit after the caller has asked to stop.
-const HURRIED_LOOK: Duration = Duration::from_millis(500);
+const HURRIED_LOOK: Duration = Duration::from_secs(2);
 
 /// The result of a command that was not refused.
 #[derive(Debug)]
@@ -74,7 +74,10 @@ impl Run {
             return vec![("show every node".to_owned(), self.repeated.command("status", []))];
         };
         let (spec, released) = (&*self.spec, Some(&*self.spec));
-        let seen = self.fleet.as_ref().map(|fleet| LastLook { spec, fleet, released });
+        // What did not answer in a short look after a stop is no reason against a command.
+        let is_hurried = finished.result == Outcome::Stopped;
+        let fleet = self.fleet.as_ref().filter(|fleet| !(is_hurried && fleet.cut_short));
+        let seen = fleet.map(|fleet| LastLook { spec, fleet, released });
         let seen = seen.as_ref().map(|seen| -> &dyn Inspection { seen });
         let situation = Situation::new(release, finished.result, &self.repeated);
         Situation { seen, ..situation }.commands()

@@ -28,6 +28,8 @@ pub struct Fleet {
     pub gateways: Vec<(String, Result<Observation, String>)>,
     /// Why the registry could not be read.
     pub registry_problem: Option<String>,
+    /// The registry, a gateway or a node did not answer in time.
+    pub cut_short: bool,
 }
 
 /// A node's entry in one of several registries.

@@ -44,18 +44,21 @@ pub async fn survey<W: World>(
     let registry = Registry::new(world, consul, spec);
     let query_client = QueryClient::new(world.clone(), Some(consul));
     let looks = async {
-        let silent = || format!("the registry does not answer within {}", text::duration(patience));
         let looks = tokio::time::timeout(patience, registry.look(spec)).await;
-        looks.unwrap_or_else(|_| Err(silent()))
+        looks.unwrap_or_else(|_| Err(silent_registry(patience)))
     };
     let (nodes, looks, gateways) = tokio::join!(
         survey_nodes(world, consul, spec, patience),
         looks,
         survey_gateways(&query_client, spec, patience)
     );
-    let mut fleet = Fleet { nodes, gateways, registry_problem: None };
+    let mut fleet = Fleet { nodes, gateways, ..Fleet::default() };
+    fleet.cut_short = is_cut_short(&fleet, patience);
     match looks {
-        Err(problem) => fleet.registry_problem = Some(problem),
+        Err(problem) => {
+            fleet.cut_short |= problem == silent_registry(patience);
+            fleet.registry_problem = Some(problem);
+        }
         Ok(looks) => {
             for (name, look) in looks {
                 let facts = fleet.nodes.entry(name.clone()).or_default();
@@ -72,6 +75,22 @@ pub async fn survey<W: World>(
     }
     fleet.find_missing_keys(spec, consul.addresses());
     fleet
+}
+
+fn silent_registry(patience: Duration) -> String {
+    format!("the registry does not answer within {}", text::duration(patience))
+}
+
+fn no_answer(patience: Duration) -> String {
+    format!("no answer within {}", text::duration(patience))
+}
+
+/// Whether a gateway or a node did not answer within `patience`.
+fn is_cut_short(fleet: &Fleet, patience: Duration) -> bool {
+    let silent = no_answer(patience);
+    let gateways = fleet.gateways.iter().filter_map(|(_, seen)| seen.as_ref().err());
+    let nodes = fleet.nodes.values().filter_map(|facts| facts.problem.as_ref());
+    gateways.chain(nodes).any(|problem| *problem == silent)
 }
 
 /// Reads gateways that disagree with the registry again until they had the time to follow.
@@ -132,7 +151,7 @@ where
         let name = watcher.name().to_owned();
         let answer = tokio::time::timeout(patience, ask(watcher));
         tasks.spawn(async move {
-            let silent = |_| Err(format!("no answer within {}", text::duration(patience)));
+            let silent = |_| Err(no_answer(patience));
             (index, name, answer.await.unwrap_or_else(silent))
         });
     }
@@ -176,8 +195,8 @@ async fn survey_nodes<W: World>(
             let mut index = Index::default();
             let survey = async {
                 let survey = survey_node(&gate.world, &spec, &gate.node);
-                let silent = || Err(format!("no answer within {}", text::duration(patience)));
-                tokio::time::timeout(patience, survey).await.unwrap_or_else(|_| silent())
+                let silent = |_| Err(no_answer(patience));
+                tokio::time::timeout(patience, survey).await.unwrap_or_else(silent)
             };
             let health = async {
                 let silent =
@@ -272,6 +291,20 @@ mod tests {
     use crate::mark::Mark;
     use crate::playbook::load_text;
     use crate::release::Inputs;
+
+    #[test]
+    fn look_is_cut_short_only_by_what_does_not_answer_in_time() {
+        let patience = Duration::from_millis(500);
+        let is_cut = |node: Option<String>, gateway: Option<String>| {
+            let facts = NodeFacts { problem: node, ..NodeFacts::default() };
+            let gateways = vec![("gw".to_owned(), gateway.map_or(Ok(Observation::default()), Err))];
+            let nodes = [("a".to_owned(), facts)].into();
+            is_cut_short(&Fleet { nodes, gateways, ..Fleet::default() }, patience)
+        };
+        let other = || Some("connection refused".to_owned());
+        assert!(!is_cut(None, None) && !is_cut(other(), other()));
+        assert!(is_cut(Some(no_answer(patience)), None) && is_cut(None, Some(no_answer(patience))));
+    }
 
     #[test]
     fn gateway_disagrees_while_one_of_its_workers_is_behind() {
