@@ -84,7 +84,7 @@ pub fn state_of(node: &NodeState) -> &'static str {
         (Phase::Interrupted, RotationState::Updated | RotationState::Enabled) => {
             "marked up, not yet confirmed"
         }
-        (Phase::Waiting | Phase::Interrupted, _) => "not reached",
+        (Phase::Waiting | Phase::Interrupted, _) => "not updated",
         (Phase::Taken, _) => "in progress",
     }
 }
@@ -164,6 +164,8 @@ pub enum Place {
     In,
     /// Marked down, and no gateway routes to it.
     Out,
+    /// In rotation everywhere, but nothing listens there.
+    Dead,
     /// Marked down, but a gateway routes to it or cannot be read.
     MarkedDown,
     /// Neither is confirmed.
@@ -171,11 +173,15 @@ pub enum Place {
     Unclear,
 }
 
+/// The state of a node that gateways route to although nothing listens there.
+pub const DEAD: &str = "routed but does not serve, action required";
+
 /// The state of a node: from the journal, unless it contradicts the observed place.
 #[must_use]
 pub fn state_now(node: &NodeState, place: Place) -> String {
     let told = state_of(node);
     match (node.rotation_state(), place) {
+        (_, Place::Dead) => DEAD.to_owned(),
         (RotationState::Unknown, Place::In) => "was unknown, in rotation now".into(),
         (RotationState::Unknown, Place::Out) => {
             "was unknown, OUT OF ROTATION, action required".into()

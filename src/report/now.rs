@@ -56,7 +56,10 @@ impl NodeView {
             place: match facts.mark {
                 Mark::Down if count == 0 && seen.len() == fleet.gateways.len() => Place::Out,
                 Mark::Down => Place::MarkedDown,
-                Mark::Up if count == fleet.gateways.len() => Place::In,
+                Mark::Up if count == fleet.gateways.len() => {
+                    let is_dead = facts.is_unreachable() && !facts.never_installed(node);
+                    if is_dead { Place::Dead } else { Place::In }
+                }
                 Mark::Up | Mark::Unknown | Mark::Mixed => Place::Unclear,
             },
         }
@@ -137,8 +140,9 @@ fn serving_versions(versions: &[(String, usize)]) -> String {
 mod tests {
     use super::*;
     use crate::gateway::Observation;
-    use crate::health::CheckResult;
-    use crate::report::five;
+    use crate::health::{CheckResult, Unreached};
+    use crate::release::{NodeState, Phase};
+    use crate::report::{five, state_now};
 
     #[test]
     fn node_is_out_once_every_gateway_was_read_and_none_routes_to_it() {
@@ -162,6 +166,25 @@ mod tests {
         assert_eq!(place(&[Some(false), Some(true)]), told("routed 1/2", Place::MarkedDown));
         assert_eq!(place(&[Some(false), None]), told("out 1/1, 1 unknown", Place::MarkedDown));
         assert_eq!(place(&[None, None]), told("unknown", Place::MarkedDown));
+    }
+
+    #[test]
+    fn routed_node_on_which_nothing_listens_is_not_called_done() {
+        let spec = five::spec();
+        let node = &spec.nodes[0];
+        let mut seen = Observation::default();
+        seen.routed.insert(node.address.clone(), true);
+        let mut fleet = Fleet { gateways: vec![("gw".into(), Ok(seen))], ..Fleet::default() };
+        let mut state = |unreached: Option<Unreached>| {
+            let problem = unreached.map(|_| "connection refused".to_owned());
+            let health = CheckResult { problem, unreached, ..CheckResult::default() };
+            let facts = NodeFacts { mark: Mark::Up, health, ..NodeFacts::default() };
+            fleet.nodes = [(node.name.clone(), facts)].into();
+            let done = NodeState { phase: Phase::Skipped, ..NodeState::default() };
+            state_now(&done, NodeView::of(&fleet, &spec, &node.name).place)
+        };
+        assert_eq!(state(None), "was up to date");
+        assert_eq!(state(Some(Unreached::Refused)), "routed but does not serve, action required");
     }
 
     #[test]

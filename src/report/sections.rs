@@ -164,7 +164,7 @@ mod tests {
                 "::warning title=b::50 %25 full",
                 "b         2/3 FAILED      no answer",
                 "::error title=b::no answer",
-                "c         3/3 interrupted not reached",
+                "c         3/3 interrupted not updated",
             ]
         );
         let told = log(Ci::GitLab, &events);

@@ -174,7 +174,7 @@ fn names(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("app-{number:0width$}")).collect()
 }
 
-/// Three nodes: one is done, one failed its health check, one was not reached.
+/// Three nodes: one is done, one failed its health check, one was not updated.
 pub(crate) fn failed() -> String {
     let nodes = names(3);
     let mut journal = Journal::start("7f3a19c2", "2.7.1", "gitlab:8812", &nodes);

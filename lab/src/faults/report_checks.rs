@@ -121,7 +121,7 @@ pub(super) fn contradictions(
         // `done` and `back in rotation unchanged` assert the version, other states only the rotation.
         let version = match told.state.split(", ").next().unwrap_or_default() {
             "done" => Some(new),
-            "back in rotation unchanged" | "not reached" => Some(old),
+            "back in rotation unchanged" | "not updated" => Some(old),
             "failed"
                 if told.state.contains("back in rotation") || told.state.contains("untouched") =>
             {
@@ -154,7 +154,7 @@ mod tests {
 Nodes
         NODE    VERSION  PROCESS        KEY   GATEWAYS                STATE
         node-1  ?        not listening  down  out 2/2                 OUT OF ROTATION, action required
-        node-2  1        healthy        up    routed 1/1, 1 unknown   not reached
+        node-2  1        healthy        up    routed 1/1, 1 unknown   not updated
         1 of 2 nodes serve (min_available 1): version 1 on 1 node.
 ";
 

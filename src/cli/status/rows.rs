@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::state::state;
 use crate::ops::status::{Status, UnderWay};
 use crate::release::{NodeState, Phase, RotationState, Step};
-use crate::report::{NodeView, Place};
+use crate::report::{DEAD, NodeView, Place};
 use crate::spec::{NodeSpec, Spec};
 use crate::table::Table;
 use crate::text::{self, count};
@@ -142,6 +142,7 @@ impl Row {
         let state = match (&under_way, is_key_missing(status, node)) {
             (_, true) => "KEY MISSING, action required".to_owned(),
             (Some(under_way), _) => step(*under_way, now),
+            (None, _) if view.place == Place::Dead => DEAD.to_owned(),
             (None, _) if waits(status, &node.name) => "waiting".to_owned(),
             (None, _) => state(status, &node.name, view.place).unwrap_or_else(|| "-".into()),
         };

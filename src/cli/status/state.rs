@@ -46,9 +46,9 @@ pub(super) fn is_outdated(status: &Status, node: &str, place: Place) -> bool {
     match (state.phase, state.rotation_state()) {
         (Phase::Done, RotationState::Updated) => {
             let other = started.to.is_some() && runs.is_some() && runs != started.to;
-            place != Place::In || other
+            !matches!(place, Place::In | Place::Dead) || other
         }
-        (Phase::RolledBack, RotationState::PutBack) => place != Place::In,
+        (Phase::RolledBack, RotationState::PutBack) => !matches!(place, Place::In | Place::Dead),
         _ => false,
     }
 }
