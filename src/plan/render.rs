@@ -107,8 +107,29 @@ impl Plan {
         table.render()
     }
 
+    /// How many nodes serve, and how many must. Gateways may route to nodes on which nothing listens.
+    fn capacity(&self, spec: &Spec) -> String {
+        let (now, total, floor) = (self.routed_now, spec.nodes.len(), spec.floor());
+        let min = format!("min_available {}", spec.min_available);
+        if now == 0 {
+            let first = self.rows.iter().any(|row| row.planned.first_install);
+            let yet = if first { "yet" } else { "now" };
+            return format!("no node serves {yet}; {min} counts once nodes serve");
+        }
+        let dead = self.rows.iter().filter(|row| row.is_unreachable).count();
+        let routed = if dead == 0 { "routed" } else { "routed and reachable" };
+        let lowest = self.lowest;
+        if now < floor {
+            return format!(
+                "{now} of {total} {routed} now, fewer than the {floor} that must stay ({min}); lowest in this plan {lowest}"
+            );
+        }
+        format!(
+            "{now} of {total} {routed} now; at least {floor} must stay ({min}); lowest in this plan {lowest}"
+        )
+    }
+
     fn facts(&self, spec: &Spec) -> Vec<(&'static str, String)> {
-        let total = spec.nodes.len();
         let sizes: Vec<_> = spec.batches.0.iter().map(ToString::to_string).collect();
         let sizes = sizes.join(", ");
         let failures = u64::from(spec.max_failures) + 1;
@@ -139,18 +160,8 @@ impl Plan {
             facts.push(("Install", line));
         }
         let unknown = self.rows.iter().any(|row| row.routed.is_none());
-        let capacity = (
-            "Capacity",
-            format!(
-                "{} of {total} routed now; at least {} must stay (min_available {}); lowest in this plan {}",
-                self.routed_now,
-                spec.floor(),
-                spec.min_available,
-                self.lowest
-            ),
-        );
         if !unknown {
-            facts.push(capacity);
+            facts.push(("Capacity", self.capacity(spec)));
         }
         if spec.is_restart {
             let line = "nothing to roll back; a node that fails stays out of rotation";
@@ -198,7 +209,8 @@ impl Plan {
         facts.push((
             "Checks",
             format!(
-                "{usable} of {total} nodes usable ({checked}) · {} of {} gateways readable",
+                "{usable} of {} nodes usable ({checked}) · {} of {} gateways readable",
+                spec.nodes.len(),
                 self.gateways.iter().filter(|problem| problem.is_none()).count(),
                 spec.gateways.len()
             ),

@@ -528,3 +528,27 @@ fn plan_warns_of_nodes_that_are_left_out_and_make_the_release_fail() {
     let told = "c, which is left out: gw-2 still routes to it although it is marked down: does gw-2 follow this registry?";
     assert_eq!(warnings(&fleet), [told]);
 }
+
+#[test]
+fn capacity_of_nodes_on_which_nothing_listens_is_told_without_a_broken_rule() {
+    let spec = spec("strategy: { min_available: 2 }");
+    let mut fleet = fleet(&spec);
+    let mut told = |dead: usize| {
+        for node in &spec.nodes[..dead] {
+            let facts = fleet.nodes.get_mut(&node.name).expect("a node");
+            facts.health = CheckResult {
+                problem: Some("connection refused".into()),
+                unreached: Some(Unreached::Refused),
+                ..CheckResult::default()
+            };
+        }
+        let text = Plan::new(&spec, &fleet, &Selection::default()).render(&spec, "app.yaml");
+        let line = text.lines().find_map(|line| line.strip_prefix("Capacity   "));
+        line.unwrap_or_default().to_owned()
+    };
+    let all = "3 of 3 routed now; at least 2 must stay (min_available 2); lowest in this plan 2";
+    assert_eq!(told(0), all);
+    let few = "1 of 3 routed and reachable now, fewer than the 2 that must stay (min_available 2); lowest in this plan 1";
+    assert_eq!(told(2), few);
+    assert_eq!(told(3), "no node serves now; min_available 2 counts once nodes serve");
+}
