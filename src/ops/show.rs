@@ -114,6 +114,39 @@ fn stays_healthy(release: &Release) -> Duration {
 fn suggested(session: &Session, release: &Release) -> Vec<(String, String)> {
     let Some(started) = &release.started else { return Vec::new() };
     let outcome = release.finished.as_ref().map_or(Outcome::Stopped, |finished| finished.result);
-    let repeated = session.repeated_of(started);
+    let repeated = at_its_end(session.repeated_of(started), release);
     Situation::new(release, outcome, &repeated).commands()
+}
+
+/// The same arguments as at the end of a release. It began with the file as it was then, so that no suggestion chose the
+/// changed file. A rollback, or a release that was resumed, may have followed a journal.
+fn at_its_end(mut repeated: Repeated, release: &Release) -> Repeated {
+    let is_deploy = release.started.as_ref().is_some_and(|started| {
+        matches!(started.command, CommandKind::Deploy | CommandKind::Restart)
+    });
+    repeated.file_was_changed &= !is_deploy || release.resumed_by.is_some();
+    repeated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_at_the_end_of_a_release_do_not_choose_a_file_that_was_changed_later() {
+        let changed = |command: &str, resumed_by: Option<&str>| {
+            let started = serde_json::json!({
+                "service": "app", "command": command, "to": "2", "actor": "me", "file": "app.yaml",
+                "playbook": null, "nodes": [],
+                "inputs": { "release": "r1", "folder": "", "variables": {}, "artifact": null },
+            });
+            let started = Some(serde_json::from_value(started).expect("a start"));
+            let resumed_by = resumed_by.map(str::to_owned);
+            let release = Release { started, resumed_by, ..Release::default() };
+            let now = Repeated { file_was_changed: true, ..Repeated::default() };
+            at_its_end(now, &release).file_was_changed
+        };
+        assert!(!changed("deploy", None));
+        assert!(changed("deploy", Some("ana@laptop")) && changed("rollback", None));
+    }
 }
