@@ -13,7 +13,7 @@ use super::Reporter;
 use super::wrap::{Size, shortened, size_of, wrapped};
 use crate::engine::Sink;
 use crate::release::{CommandKind, Drained, Event, EventKind, Planned, PlannedAction, Pool};
-use crate::release::{Phase, Release};
+use crate::release::{Phase, Release, RotationState};
 use crate::text;
 
 use rows::Rows;
@@ -167,7 +167,7 @@ impl Live {
         }
     }
 
-    fn summary(node: &str, release: &Release, elapsed_ms: u64) -> String {
+    fn summary(node: &str, release: &Release, elapsed_ms: u64, gateways: usize) -> String {
         let started = release.started.as_ref();
         let version = started.and_then(|started| match started.command {
             CommandKind::Restart => started.nodes.named(node)?.runs.clone(),
@@ -181,8 +181,17 @@ impl Live {
             Some(Drained { from, cut }) => format!("drained {from} -> {cut}, {cut} CUT"),
             None => String::new(),
         };
-        let proven = state.map_or(0, |state| state.proven);
-        format!("done  {version:<8}  {took:>6}  {drained:<18}  routed {proven}/{proven}")
+        // Each gateway has confirmed it.
+        let place = match state {
+            Some(state) if state.rotation_state() == RotationState::Out => {
+                format!("out {gateways}/{gateways}")
+            }
+            _ => {
+                let proven = state.map_or(0, |state| state.proven);
+                format!("routed {proven}/{proven}")
+            }
+        };
+        format!("done  {version:<8}  {took:>6}  {drained:<18}  {place}")
     }
 }
 
@@ -248,7 +257,7 @@ impl Sink for Live {
                 self.settle(&node, "-", "33", &format!("interrupted: {state}"));
             }
             EventKind::NodeDone { elapsed_ms } => {
-                let rest = Self::summary(&node, release, *elapsed_ms);
+                let rest = Self::summary(&node, release, *elapsed_ms, self.routed.len());
                 self.settle(&node, "✓", "32", &rest);
             }
             EventKind::ReleaseFinished(_) => {

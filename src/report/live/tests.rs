@@ -3,7 +3,8 @@
 use indicatif::InMemoryTerm;
 
 use super::*;
-use crate::release::{Failure, Finished, Outcome, Step};
+use crate::mark::Mark;
+use crate::release::{Failure, Finished, Leaving, NodeState, Outcome, Step};
 use crate::report::hostile;
 
 #[test]
@@ -42,6 +43,26 @@ fn hostile_text_of_a_release_never_reaches_the_screen() {
         assert!(!drawn.contains("\x1b[31m") && !drawn.contains("\x1b[8m"), "{drawn:?}");
     }
     assert!(terminal.contents().contains("[2J"), "{}", terminal.contents());
+}
+
+#[test]
+fn node_that_was_taken_out_is_not_called_routed() {
+    let state = |marked, leaving, proven| NodeState {
+        phase: Phase::Done,
+        marked,
+        leaving,
+        proven,
+        drained: Some(Drained { from: 0, cut: 0 }),
+        ..NodeState::default()
+    };
+    let told = |state: NodeState| {
+        let release = Release { nodes: [("two".to_owned(), state)].into(), ..Release::default() };
+        Live::summary("two", &release, 169, 1)
+    };
+    let out = told(state(Mark::Down, Leaving::Marked, 0));
+    assert!(out.contains("169ms  drained 0 -> 0") && out.ends_with("  out 1/1"), "{out}");
+    let back = told(state(Mark::Up, Leaving::No, 1));
+    assert!(back.ends_with("  routed 1/1"), "{back}");
 }
 
 /// A release of nine nodes as drawn.
