@@ -18,7 +18,7 @@ use crate::world::World;
 pub use answers::{Answers, GatewayAnswer, Interview, NodeAnswer, unanswered};
 pub use draft::Draft;
 pub use gateways::FoundGateway;
-pub use health::FoundHealth;
+pub use health::{FoundHealth, FoundVersion};
 pub use machines::Unit;
 pub use nodes::DraftNode;
 pub use registries::FoundRegistry;

@@ -133,6 +133,28 @@ fn gateway_that_is_not_recognised_is_refused_with_what_it_answers() {
 }
 
 #[test]
+fn version_in_the_health_checks_json_becomes_the_identity() {
+    let gateway = answering("/detail", DYUPS.into());
+    let node =
+        answering("/healthz", json!({ "ok": true, "build": { "version": "1.0.0" } }).to_string());
+    let node = node.trim_start_matches("http://").to_owned() + "@local";
+    let case = Case::new(&[]);
+    let nodes = ["init", "app.yaml", "--service", "app", "--node", "127.0.0.1:80@local"];
+    let all = [&nodes[..], &["--node", &node], &COMMANDS, &["--gateway", &gateway]].concat();
+    let (_, told) = case.exits(0, &all);
+    assert!(
+        told.contains("/healthz answers 200, /build/version in its JSON has the version (1.0.0)"),
+        "{told}"
+    );
+    case.exits(0, &["check", "app.yaml"]);
+    let page = fs::read_to_string(case.folder().join("app.yaml")).expect("a playbook");
+    assert!(
+        page.contains("  identity: { pointer: /build/version, equals: '${{ version }}' }\n"),
+        "{page}"
+    );
+}
+
+#[test]
 fn existing_file_is_never_changed() {
     let case = Case::new(&[("app.yaml", b"precious"), ("target", b"precious")]);
     symlink("target", case.folder().join("link.yaml")).expect("a symlink");

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::health::FoundHealth;
+use super::health::{FoundHealth, FoundVersion};
 use super::nodes::DraftNode;
 use super::registries::FoundRegistry;
+use crate::spec::IdentityPlace;
 
 /// What a version can look like.
 const VERSION: &str = r"^[0-9A-Za-z][0-9A-Za-z._+-]*$";
@@ -123,7 +124,7 @@ impl Draft {
         if let Some(artifact) = &self.artifact {
             let folder = format!("/srv/{}", self.service);
             page.section(
-                "What is copied to each node. The service must start from the `current` link.",
+                "What is copied to each node. Both folders are a guess: the service must start from the `current` link.",
             );
             page.line("artifact:");
             page.line(&format!("  source: {}", quoted(artifact)));
@@ -146,21 +147,16 @@ impl Draft {
         page.section("When a node that was started may get requests.");
         page.line("health:");
         match &self.health {
-            FoundHealth::Tcp => page.line("  tcp: '${{ node.address }}'"),
+            FoundHealth::Tcp => {
+                page.line("  tcp: '${{ node.address }}'");
+                page.line("  # It shows that the process is new, not which version runs: a check by `http` can.");
+            }
             FoundHealth::Http(path, version) => {
                 page.line(&format!(
                     "  http: {}",
                     quoted(&format!("http://${{{{ node.address }}}}{path}"))
                 ));
-                if let Some((header, now)) = version {
-                    page.line(&format!(
-                        "  # The header that tells which version answers; {now} now."
-                    ));
-                    page.line(&format!(
-                        "  identity: {{ header: {}, equals: '${{{{ version }}}}' }}",
-                        plain(header)
-                    ));
-                }
+                page.identity(version.as_ref());
             }
         }
         page.line("  deadline: 60s");
@@ -182,6 +178,23 @@ impl Page {
     fn line(&mut self, line: &str) {
         self.0.push_str(line);
         self.0.push('\n');
+    }
+
+    /// Where the answer of the health check has the version.
+    fn identity(&mut self, found: Option<&FoundVersion>) {
+        let Some(FoundVersion { place, now }) = found else {
+            self.line("  # Without `identity`, a release shows that the process is new, not which version runs:");
+            self.line("  # identity: { pointer: /version, equals: '${{ version }}' }   # or header: X-App-Version");
+            return;
+        };
+        let (what, place) = match place {
+            IdentityPlace::Header(name) => ("header", format!("header: {}", plain(name))),
+            IdentityPlace::Pointer(pointer) => {
+                ("place in the JSON", format!("pointer: {}", plain(pointer)))
+            }
+        };
+        self.line(&format!("  # The {what} that tells which version answers; {now} now."));
+        self.line(&format!("  identity: {{ {place}, equals: '${{{{ version }}}}' }}"));
     }
 
     fn section(&mut self, comment: &str) {
@@ -259,6 +272,8 @@ mod tests {
             keys: keys.as_object().expect("keys").clone(),
             listed: 2,
         };
+        let place = IdentityPlace::Header("x-app-version".into());
+        let told = FoundVersion { place, now: "1".into() };
         Draft {
             service: "app".into(),
             consul: vec!["http://10.0.0.5:8500".into()],
@@ -275,7 +290,7 @@ mod tests {
             unit: Some(Unit { name: "app.service".into(), is_users: false }),
             stop: "systemctl stop app".into(),
             start: "systemctl start app".into(),
-            health: FoundHealth::Http("/ping".into(), Some(("x-app-version".into(), "1".into()))),
+            health: FoundHealth::Http("/ping".into(), Some(told)),
         }
     }
 
@@ -284,6 +299,12 @@ mod tests {
         let whole = draft();
         let mut drafts = vec![whole.clone()];
         drafts.push(Draft { artifact: None, health: FoundHealth::Tcp, ..whole.clone() });
+        let pointer = IdentityPlace::Pointer("/build/version".into());
+        let told = FoundVersion { place: pointer, now: "1".into() };
+        for told in [Some(told), None] {
+            let health = FoundHealth::Http("/ping".into(), told);
+            drafts.push(Draft { health, ..whole.clone() });
+        }
         drafts.push(Draft { unit: None, sudo: false, ssh_user: None, ..whole.clone() });
         drafts.push(Draft {
             stop: "it's a: trap # here".into(),
