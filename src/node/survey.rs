@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layout, Listener, Program, listener, programs};
+use super::{Layout, Listener, Origin, Program, listener, origin, programs};
 use crate::foreign::{Foreign, Unfit};
 
 /// The result of [`NodeScript::Survey`](super::NodeScript::Survey).
@@ -16,6 +16,9 @@ pub struct Survey {
     pub missing: BTreeSet<Program>,
     /// The processes that listen on the service's port.
     pub listener: Listener,
+    /// Where they run.
+    #[serde(default)]
+    pub origin: Origin,
     /// The target of the `current` link, if it is a link.
     pub current: Option<Foreign>,
     /// The folder that the link points at, if it is not one of the releases.
@@ -76,7 +79,9 @@ impl Survey {
     /// Reads the answer of [`script`]; `address` is the node's own.
     #[must_use]
     pub fn parse(text: &str, address: &str) -> Self {
-        let mut survey = Self { listener: Listener::parse(text, address), ..Self::default() };
+        let listener = Listener::parse(text, address);
+        let origin = Origin::parse(text, &listener);
+        let mut survey = Self { listener, origin, ..Self::default() };
         let mut writable = BTreeSet::new();
         for line in text.lines() {
             let Some((name, value)) = line.split_once('=') else { continue };
@@ -139,7 +144,11 @@ pub(super) fn script(port: u16, layout: Option<&Layout>, programs: &[String]) ->
         script += &super::layout::look(layout);
     }
     // A missing `ss` is visible in the node's list of tools.
-    script + &listener::script(port, 0)
+    script += &listener::script(port, 0);
+    if layout.is_some() {
+        script += origin::SCRIPT;
+    }
+    script
 }
 
 #[cfg(test)]
@@ -166,6 +175,35 @@ mod tests {
             login("shell=\n", Some("hello")).expect("told"),
             "its login shell prints `hello` before every command, which rollgate ignores: check its start files"
         );
+    }
+
+    #[test]
+    fn process_shows_whether_it_runs_from_the_releases() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let port = socket.local_addr().expect("address").port();
+        let address = format!("127.0.0.1:{port}");
+        let root = tempfile::tempdir().expect("temp dir");
+        let path = |name: &str| root.path().join(name).display().to_string();
+        let layout = Layout {
+            releases: path("releases"),
+            current: path("current"),
+            name: "app-1-00000000".into(),
+            sha256: String::new(),
+            packing: Packing::TarGz,
+            node: address.clone(),
+        };
+        std::fs::create_dir_all(layout.folder()).expect("mkdir");
+        let origin = || {
+            let script = script(port, Some(&layout), &[]);
+            let output = std::process::Command::new("sh").args(["-c", &script]).output();
+            let text = output.expect("sh runs").stdout;
+            Survey::parse(&String::from_utf8_lossy(&text), &address).origin
+        };
+        let here = std::env::current_dir().expect("a folder").display().to_string();
+        assert_eq!(origin(), Origin::Elsewhere(here));
+        // An open file is enough.
+        let _open = std::fs::File::create(path("releases/app-1-00000000/app.jar")).expect("a file");
+        assert_eq!(origin(), Origin::Releases);
     }
 
     #[test]

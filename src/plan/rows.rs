@@ -138,7 +138,7 @@ fn row(
         gateways: fleet.told_routed(node),
         is_unreachable: facts.is_unreachable(),
         is_held,
-        warning: facts.warning.clone(),
+        warning: facts.warning.clone().or_else(|| facts.doubt.clone()),
     }
 }
 

@@ -6,7 +6,7 @@ use super::fleet::Fleet;
 use super::programs;
 use crate::gateway::GatewayInfo;
 use crate::health::CheckResult;
-use crate::node::Survey;
+use crate::node::{Origin, Survey};
 use crate::spec::{CountSpec, NodeSpec, Spec};
 use crate::text;
 
@@ -108,6 +108,27 @@ pub(super) fn unusable(
     None
 }
 
+/// Returns why a release may not change what serves: the process on the node's port does not run from the `current` link,
+/// and no health check reads the version that answers.
+pub(super) fn runs_elsewhere(spec: &Spec, node: &NodeSpec, survey: &Survey) -> Option<String> {
+    let is_unproved = !spec.is_restart && !spec.has_identity;
+    let current = &node.layout.as_ref().filter(|_| is_unproved)?.current;
+    let Origin::Elsewhere(folder) = &survey.origin else { return None };
+    let but = if survey.current.is_none() {
+        format!("although {current} does not exist")
+    } else if folder == "/" {
+        // A server of static files opens them only while it sends them.
+        return None;
+    } else {
+        format!("which does not run from {current}")
+    };
+    Some(format!(
+        "a process listens on :{}, {but} (its working directory is {folder}): a release may not change what serves; correct \
+         `artifact.current` and `artifact.releases`, or set `health.identity`, which shows the version that runs",
+        node.port()
+    ))
+}
+
 /// Returns why the artifact could not be placed on a node.
 pub(super) fn unplaceable(
     spec: &Spec,
@@ -150,6 +171,7 @@ pub(super) fn unplaceable(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::foreign::Foreign;
     use crate::node::Listener;
     use crate::playbook::load_text;
     use crate::release::Inputs;
@@ -188,6 +210,28 @@ health: {{ tcp: '${{{{ node.address }}}}' }}
             let seen = unusable(&spec, node, &survey, &CheckResult::default());
             assert_eq!(seen.as_deref(), missing, "{name}");
         }
+    }
+
+    #[test]
+    fn process_outside_of_the_releases_is_told_unless_the_version_is_read() {
+        let artifact = "artifact: { source: a.jar, releases: /srv/r, current: /srv/c }";
+        let seen = |spec: &Spec, folder: &str, current: Option<&str>| {
+            let node = spec.nodes.iter().next().expect("a node");
+            let (origin, current) = (Origin::Elsewhere(folder.into()), current.map(Foreign::new));
+            runs_elsewhere(spec, node, &Survey { origin, current, ..Survey::default() })
+        };
+        let own = spec(artifact);
+        let told = seen(&own, "/opt/x", None).expect("told");
+        assert!(told.contains("listens on :80, although /srv/c does not exist"), "{told}");
+        assert!(told.contains("set `health.identity`"), "{told}");
+        assert!(seen(&own, "/", None).is_some());
+        let told = seen(&own, "/opt/x", Some("/srv/r/a")).expect("told");
+        assert!(told.contains("which does not run from /srv/c (its working"), "{told}");
+        assert_eq!(seen(&own, "/", Some("/srv/r/a")), None);
+        assert_eq!(seen(&Spec { has_identity: true, ..own.clone() }, "/opt/x", None), None);
+        assert_eq!(seen(&spec(""), "/opt/x", None), None);
+        let node = own.nodes.iter().next().expect("a node");
+        assert_eq!(runs_elsewhere(&own, node, &Survey::default()), None);
     }
 
     fn fleet(spec: &Spec, tools: &[&str], bound: bool) -> Fleet {

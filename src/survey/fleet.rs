@@ -189,6 +189,8 @@ pub struct NodeFacts {
     pub problem: Option<String>,
     /// Why a command may fail on it.
     pub warning: Option<String>,
+    /// Why a release may not change what the node serves.
+    pub doubt: Option<String>,
     /// The result of its health check.
     pub health: CheckResult,
     /// How its registry entry is marked.

@@ -17,7 +17,7 @@ use crate::spec::{NodeSpec, Spec};
 use crate::text;
 use crate::world::{Command, Host, Output, RunError, World};
 
-use super::fit::{unplaceable, unusable};
+use super::fit::{runs_elsewhere, unplaceable, unusable};
 use super::fleet::{Fleet, NodeFacts};
 use super::programs;
 
@@ -210,7 +210,14 @@ async fn survey_nodes<W: World>(
                 Ok(survey) => {
                     facts.problem = unusable(&spec, &gate.node, &survey, &facts.health)
                         .or_else(|| unplaceable(&spec, &gate.node, &survey, &facts.health));
-                    facts.warning = programs::missing(&gate.node, &survey).warning;
+                    let elsewhere = runs_elsewhere(&spec, &gate.node, &survey);
+                    // A program may have been copied from its release to where it runs.
+                    let (certain, doubt) = match survey.current {
+                        None => (elsewhere, None),
+                        Some(_) => (None, elsewhere),
+                    };
+                    facts.warning = programs::missing(&gate.node, &survey).warning.or(certain);
+                    facts.doubt = doubt;
                     facts.survey = Some(survey);
                 }
                 Err(problem) => facts.problem = Some(problem),

@@ -217,7 +217,7 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
     let facts = fleet.nodes.get(&planned.node);
     let problem = match planned.will {
         PlannedAction::Blocked => Some(planned.why.clone()),
-        _ => row.warning.clone(),
+        _ => facts.and_then(|facts| facts.warning.clone()),
     };
     if let Some(problem) = problem {
         return Err(problem);
@@ -242,7 +242,9 @@ fn node(row: &Row, fleet: &Fleet) -> Result<String, String> {
     };
     let held = facts.and_then(NodeFacts::held);
     let held = held.map_or_else(String::new, |held| format!("; releases leave it out: {held}"));
-    Ok(format!("{}, {runs} {version}, marked {place}{dead}{login}{held}", row.address))
+    let doubt = facts.and_then(|facts| facts.doubt.as_ref());
+    let doubt = doubt.map_or_else(String::new, |doubt| format!("; {doubt}"));
+    Ok(format!("{}, {runs} {version}, marked {place}{dead}{login}{held}{doubt}", row.address))
 }
 
 /// Evaluates a gateway.
