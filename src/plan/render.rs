@@ -65,6 +65,12 @@ impl Plan {
         }
         text += ")\n\n";
         text += &self.table(spec);
+        let unproved = spec.told_unproved("RUNS");
+        if let Some(told) =
+            unproved.filter(|_| self.rows.iter().any(|row| row.planned.runs.is_some()))
+        {
+            let _ = writeln!(text, "{told}");
+        }
         text.push('\n');
         for (label, told) in self.facts(spec) {
             for (line, label) in told.lines().zip(iter::once(label).chain(iter::repeat(""))) {

@@ -47,6 +47,9 @@ impl Report<'_> {
             if !left.is_empty() {
                 let _ = writeln!(text, "      {}", text::harmless(&left));
             }
+            if let Some(told) = self.unproved("version") {
+                let _ = writeln!(text, "      {told}");
+            }
             if let Some(cost) = self.cost() {
                 let _ = writeln!(text, "      {}", text::harmless(&cost));
             }
@@ -55,6 +58,9 @@ impl Report<'_> {
         text += &why(self.release);
         section(&mut text, "Nodes", "");
         text += &self.table();
+        if let Some(told) = self.unproved("VERSION") {
+            let _ = writeln!(text, "        {told}");
+        }
         let _ = writeln!(text, "        {}", self.serving());
         if let Some(cost) = self.cost() {
             let cut = count(usize::try_from(self.cut()).unwrap_or(usize::MAX), "request");
@@ -67,6 +73,12 @@ impl Report<'_> {
             let _ = writeln!(text, "{label} {what:<widest$}  {command}");
         }
         text
+    }
+
+    /// Says that versions are the targets of links, if that is all that is known. A change by hand shows no version.
+    fn unproved(&self, what: &str) -> Option<String> {
+        let started = self.release.started.as_ref()?;
+        self.spec.told_unproved(what).filter(|_| !started.command.is_by_hand())
     }
 
     /// What a release cost, in one line. A change by hand is too short for it.

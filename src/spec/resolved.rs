@@ -139,6 +139,15 @@ impl Spec {
         self.nodes.named(name).map(AsRef::as_ref)
     }
 
+    /// Says that a version is the target of a link, if no health check reads which version answers. `what` shows it.
+    #[must_use]
+    pub fn told_unproved(&self, what: &str) -> Option<String> {
+        let is_linked = !self.is_restart && self.nodes.iter().any(|node| node.layout.is_some());
+        (is_linked && !self.has_identity).then(|| {
+            format!("{what} is what `current` points at: the playbook has no health.identity")
+        })
+    }
+
     /// The smallest number of nodes that must stay routed; at least 1.
     #[must_use]
     pub fn floor(&self) -> usize {

@@ -53,6 +53,10 @@ impl Page<'_> {
         }
         text += "\n";
         text += &self.table(&views);
+        let unproved = spec.told_unproved("VERSION");
+        if let Some(told) = unproved.filter(|_| views.iter().any(|view| view.version.is_some())) {
+            let _ = writeln!(text, "{told}");
+        }
         text += &held(status, spec);
         text += &differing(status, spec);
         for (names, problem) in problems(status, spec, &views) {

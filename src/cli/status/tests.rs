@@ -24,6 +24,11 @@ fn at(second: i64) -> Timestamp {
 
 /// A service of so many nodes behind two gateways.
 fn spec(nodes: usize) -> Arc<Spec> {
+    spec_with(nodes, "")
+}
+
+/// The same with further keys of the playbook.
+fn spec_with(nodes: usize, keys: &str) -> Arc<Spec> {
     let nodes = (1..=nodes)
         .map(|node| format!("  - {{ name: app-{node}, ssh: a, address: '10.0.1.{node}:8080' }}"));
     let nodes = nodes.collect::<Vec<_>>().join("\n");
@@ -36,7 +41,8 @@ gateways:
 nodes:
 {nodes}
 restart: restart-it
-health: {{ tcp: '${{{{ node.address }}}}', deadline: 110s, min_healthy_time: 10s }}"
+health: {{ tcp: '${{{{ node.address }}}}', deadline: 110s, min_healthy_time: 10s }}
+{keys}"
     );
     let loaded = load_text("app.yaml", &text).unwrap_or_else(|invalid| panic!("{invalid}"));
     Arc::new(Spec::new(&loaded.playbook, &Inputs::default()).expect("complete"))
@@ -71,6 +77,32 @@ fn status(spec: &Spec) -> Status {
         requests,
         knows_limits: true,
     }
+}
+
+#[test]
+fn version_that_only_the_link_shows_is_called_so() {
+    let own = spec(2);
+    let status = status(&own);
+    let note = "VERSION is what `current` points at: the playbook has no health.identity\n";
+    let shown = |spec: &Spec| {
+        let page = Page {
+            status: &status,
+            spec,
+            next: &[],
+            now: at(160),
+            width: None,
+            together: false,
+            verbose: false,
+            counts: false,
+        };
+        page.render().contains(note)
+    };
+    assert!(!shown(&own), "there is no link");
+    let linked = spec_with(2, "artifact: { source: a.jar, releases: /srv/r, current: /srv/c }");
+    assert!(shown(&linked));
+    let linked = Spec::clone(&linked);
+    assert!(!shown(&Spec { has_identity: true, ..linked.clone() }));
+    assert!(!shown(&Spec { is_restart: true, ..linked }), "a restart changes no version");
 }
 
 /// A release of all nodes to 1.5.0: app-1 is done, app-2 waits for its health check since 4 s.
