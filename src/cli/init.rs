@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments, global: &Global) -> Result<Exit, Refusa
     let mut terminal = Terminal { quiet: global.quiet };
     let drafted = with_runtime(async {
         let world = Arc::new(world(arguments, global)?);
-        let consul = consul(&world, arguments).await?;
+        let consul = consul(&world, arguments, &mut terminal).await?;
         let drafted = draft(&world, consul.as_ref(), &answers, &mut terminal).await;
         world.inner().close().await;
         drafted
@@ -141,6 +141,7 @@ fn world(arguments: &Arguments, global: &Global) -> Result<Traced<Live>, Refusal
 async fn consul(
     world: &Arc<Traced<Live>>,
     arguments: &Arguments,
+    terminal: &mut Terminal,
 ) -> Result<Option<Client<Traced<Live>>>, Refusal> {
     let invalid = |problem: String| Refusal::new(Cause::Invalid, problem);
     let variable = |name: &str| env::var(name).ok();
@@ -155,7 +156,13 @@ async fn consul(
     match client.leader().await {
         Ok(_) => Ok(Some(client)),
         Err(error) if is_named => Err(Refusal::refused(format!("Consul: {error}"))),
-        Err(_) => Ok(None),
+        Err(_) => {
+            let place = client.addresses().join(", ");
+            terminal.tell(&format!(
+                "Consul does not answer at {place}. If it has the nodes, give its address: --consul URL"
+            ));
+            Ok(None)
+        }
     }
 }
 

@@ -146,12 +146,23 @@ fn version_in_the_health_checks_json_becomes_the_identity() {
         told.contains("/healthz answers 200, /build/version in its JSON has the version (1.0.0)"),
         "{told}"
     );
+    assert!(told.contains("Consul does not answer at http://127.0.0.1:"), "{told}");
     case.exits(0, &["check", "app.yaml"]);
     let page = fs::read_to_string(case.folder().join("app.yaml")).expect("a playbook");
     assert!(
         page.contains("  identity: { pointer: /build/version, equals: '${{ version }}' }\n"),
         "{page}"
     );
+}
+
+#[test]
+fn socket_that_does_not_exist_is_named_as_such() {
+    let case = Case::new(&[]);
+    let socket = case.folder().join("none.sock").display().to_string();
+    let all = [&["init"][..], &NODES, &COMMANDS, &["--gateway", &socket]].concat();
+    let (_, told) = case.exits(3, &all);
+    assert!(told.to_lowercase().contains("no such file or directory"), "{told}");
+    assert!(!told.contains("no kind of gateway"), "{told}");
 }
 
 #[test]
@@ -200,6 +211,11 @@ fn keys_in_consul_are_found_and_the_right_ones_are_taken() {
     ] {
         assert!(page.lines().any(|own| own == line), "{page}");
     }
+    let empty = consul("[]");
+    let (ran, _case) = run(&empty);
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(told.contains("the token may not be allowed to see them: CONSUL_HTTP_TOKEN"), "{told}");
+    assert!(told.contains("NAME=HOST:PORT@SSH. `@local` is this machine"), "{told}");
     let several = consul(r#"["blue/app/127.0.0.1:80","green/app/127.0.0.1:80"]"#);
     let (ran, _case) = run(&several);
     let told = String::from_utf8_lossy(&ran.stderr).into_owned();

@@ -99,6 +99,8 @@ enum Tried {
     Found(Box<FoundGateway>),
     /// It is something else. If the request was answered with 200, why that is not the list.
     Other(Option<String>),
+    /// It does not answer, or a request to it failed.
+    Failed(String),
     /// Nothing answers at the address.
     Silent(String),
 }
@@ -134,7 +136,11 @@ impl<W: World> Looker<'_, W> {
                 Tried::Other(problem) => {
                     unfit.extend(problem.map(|problem| format!("as {kind}: {problem}")));
                 }
-                Tried::Silent(problem) => {
+                // A URL has several paths, and another may answer.
+                Tried::Failed(problem) if matches!(address, GatewayAddress::Url { .. }) => {
+                    unfit.push(format!("as {kind}: {problem}"));
+                }
+                Tried::Failed(problem) | Tried::Silent(problem) => {
                     return Err(Refusal::refused(format!("{text}: {problem}")));
                 }
             }
@@ -167,7 +173,9 @@ impl<W: World> Looker<'_, W> {
         let made = made.ok_or_else(|| invalid(format!("these are not the keys of `{kind}`")))?;
         match self.look(made).await {
             Tried::Found(gateway) => Ok(*gateway),
-            Tried::Silent(problem) => Err(Refusal::refused(format!("{kind}: {problem}"))),
+            Tried::Failed(problem) | Tried::Silent(problem) => {
+                Err(Refusal::refused(format!("{kind}: {problem}")))
+            }
             Tried::Other(problem) => {
                 let problem = problem.unwrap_or_else(|| "it does not answer as such".to_owned());
                 Err(Refusal::refused(format!("{kind}: {problem}")))
@@ -188,7 +196,7 @@ impl<W: World> Looker<'_, W> {
         let replies = match self.client.ask_all(&driver.queries(Purpose::Look)).await {
             Ok(replies) => replies,
             Err(QueryError::NotSent(problem)) => return Tried::Silent(problem),
-            Err(error) => return Tried::Other(Some(error.to_string())),
+            Err(error) => return Tried::Failed(error.to_string()),
         };
         let is_answered = replies.iter().all(|reply| reply.status == 200);
         let other = |problem: String| Tried::Other(is_answered.then_some(problem));

@@ -65,6 +65,9 @@ pub(super) fn nodes(
         given = registry.addresses().into_iter().map(node).collect();
     }
     if given.is_empty() {
+        interview.tell(
+            "A node can have a name, and a host for ssh: NAME=HOST:PORT@SSH. `@local` is this machine.",
+        );
         let text =
             interview.ask("The nodes: HOST:PORT, separated by blanks", None, "--node HOST:PORT")?;
         let parsed: Result<Vec<_>, _> = text.split_whitespace().map(NodeAnswer::parse).collect();

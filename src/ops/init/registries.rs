@@ -110,7 +110,7 @@ pub(super) async fn choose<W: World>(
         found.extend(instances(client, &name).await.map_err(unread)?);
     }
     if found.is_empty() {
-        interview.tell("Consul has no keys with addresses and no services");
+        interview.tell(&format!("Consul shows no keys with addresses and no services. {TOKEN}"));
         return Ok(FoundRegistry::Gateways);
     }
     let named = |found: &FoundRegistry| found.name() == Some(service);
@@ -135,8 +135,12 @@ fn without_consul(answers: &Answers) -> Result<FoundRegistry, Refusal> {
 }
 
 fn nothing(reason: &str) -> Refusal {
-    Refusal::new(Cause::Refused, reason)
+    Refusal::new(Cause::Refused, reason).hint(TOKEN)
 }
+
+/// Consul shows a token that may not read them empty lists.
+const TOKEN: &str =
+    "If there are some, the token may not be allowed to see them: CONSUL_HTTP_TOKEN gives another";
 
 /// The folders of keys that end with an address, with their addresses.
 fn by_prefix(keys: Vec<String>) -> BTreeMap<String, Vec<String>> {
