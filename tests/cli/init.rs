@@ -153,6 +153,7 @@ fn version_in_the_health_checks_json_becomes_the_identity() {
         page.contains("  identity: { pointer: /build/version, equals: '${{ version }}' }\n"),
         "{page}"
     );
+    assert!(!page.contains("deadline") && !page.contains("min_healthy_time"), "{page}");
 }
 
 #[test]

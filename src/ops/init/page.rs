@@ -159,8 +159,6 @@ impl Draft {
                 page.identity(version.as_ref());
             }
         }
-        page.line("  deadline: 60s");
-        page.line("  min_healthy_time: 2s");
         if let Some(unit) = &self.unit {
             page.section("What is shown if a node fails.");
             page.line(&format!(
