@@ -169,7 +169,12 @@ async fn consul(
 /// Writes the playbook, unless a file has this name by now.
 fn write(file: &Path, drafted: &Draft) -> Result<(), Refusal> {
     let page = drafted.page();
-    load_text(file.display().to_string(), page.clone()).map_err(Refusal::invalid)?;
+    let name = format!("{} (not written)", file.display());
+    load_text(name, page.clone()).map_err(|invalid| {
+        Refusal::invalid(invalid).hint(
+            "these are lines of the playbook that init would write from its options and what it found; correct the option",
+        )
+    })?;
     let opened = OpenOptions::new().write(true).create_new(true).open(file);
     match opened.and_then(|mut opened| opened.write_all(page.as_bytes())) {
         Ok(()) => Ok(()),

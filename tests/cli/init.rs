@@ -167,6 +167,18 @@ fn socket_that_does_not_exist_is_named_as_such() {
 }
 
 #[test]
+fn draft_that_is_invalid_is_not_written_and_says_so() {
+    let gateway = answering("/detail", DYUPS.into());
+    let case = Case::new(&[]);
+    let commands = ["--stop", "stop ${{ node.vars.n }}", "--start", "start-app"];
+    let all = [&["init", "app.yaml"][..], &NODES, &commands, &["--gateway", &gateway]].concat();
+    let (_, told) = case.exits(2, &all);
+    assert!(told.contains("app.yaml (not written)"), "{told}");
+    assert!(told.contains("lines of the playbook that init would write"), "{told}");
+    assert!(!case.folder().join("app.yaml").exists());
+}
+
+#[test]
 fn existing_file_is_never_changed() {
     let case = Case::new(&[("app.yaml", b"precious"), ("target", b"precious")]);
     symlink("target", case.folder().join("link.yaml")).expect("a symlink");
