@@ -46,11 +46,8 @@ pub(super) struct Look {
     pub(super) view: Arc<View>,
 }
 
-/// How many different answers of a gateway are remembered.
+/// How many different answers of a gateway are remembered, none longer than [`LONG`].
 const REMEMBERED: usize = 8;
-
-/// Longer ones, in bytes, are not.
-const LONGEST_REMEMBERED: usize = 256 * 1024;
 
 /// What the last answers of a gateway showed. Most answers are the same as one before, byte for byte.
 #[derive(Default)]
@@ -69,8 +66,7 @@ impl Memory {
     }
 
     fn add(&mut self, replies: &[Reply], view: &Arc<View>) {
-        let length: usize = replies.iter().map(|reply| reply.body.len()).sum();
-        if length > LONGEST_REMEMBERED || !replies.iter().all(is_ok) {
+        if !replies.iter().all(is_ok) {
             return;
         }
         if self.0.len() == REMEMBERED {
