@@ -84,7 +84,6 @@ impl<W: World> NodeWorker<W> {
             left = left => left.err(),
             () = interrupted => Some(StepError::from("the release is stopping".to_owned())),
         };
-        self.record_noted().await;
         let Some(trouble) = trouble.filter(|trouble| !matches!(trouble, StepError::Halt)) else {
             return;
         };

@@ -448,7 +448,7 @@ impl<W: World> NodeWorker<W> {
     }
 
     /// Notes a fact that is recorded together with the next one: on its own, it permits nothing.
-    pub(super) fn note(&self, step: Step, fact: EventKind) {
+    fn note(&self, step: Step, fact: EventKind) {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).push((Some(step), fact));
     }
 
@@ -457,7 +457,7 @@ impl<W: World> NodeWorker<W> {
     }
 
     /// Records the noted facts now, without waiting for the write.
-    pub(super) async fn record_noted(&self) {
+    async fn record_noted(&self) {
         let facts = self.take_noted();
         if !facts.is_empty() {
             self.context.note(&self.node.name, facts).await;
